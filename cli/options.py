@@ -1,0 +1,24 @@
+"""Options that several commands share, defined once so that they read and behave the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+workspace = click.option(
+    "-w",
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("diffclip-work"),
+    envvar="DIFFCLIP_GEO_WORKSPACE",
+    show_default=True,
+    show_envvar=True,
+    help="Folder in which state passes between the commands.",
+)
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing outputs.")
+device = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one."
+)
+verbose = click.option("-v", "--verbose", count=True, expose_value=False, help="-vv shows a traceback on errors.")

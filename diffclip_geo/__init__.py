@@ -1,0 +1,24 @@
+"""Land-cover maps from a hyperspectral image, a LiDAR raster and a handful of labelled points.
+
+Each command of the program is one function of the same name. Functions are imported on first use, so that
+``import diffclip_geo`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DiffClipGeoError": "errors",
+    "simulate": "simulation",
+}
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
