@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,3 +24,15 @@ device = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one."
 )
 verbose = click.option("-v", "--verbose", count=True, expose_value=False, help="-vv shows a traceback on errors.")
+
+
+def labels(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How to read classes from a label file."""
+    for option in (
+        click.option("--layer", help="Layer of the label file, when it has several."),
+        click.option("--on", help="Field that labels and --join table share."),
+        click.option("--join", type=click.Path(path_type=Path), help="CSV table with further fields of the labels."),
+        click.option("--class-field", help="Field that holds the class; found by itself when only one can be meant."),
+    ):
+        function = option(function)
+    return function

@@ -14,6 +14,12 @@ __version__ = "0.1.0"
 _HOME = {
     "DiffClipGeoError": "errors",
     "simulate": "simulation",
+    "pretrain": "workflow.pretrain",
+    "fewshot": "workflow.fewshot",
+    "classify": "workflow.classify",
+    "demo": "workflow.demo",
+    "evaluate": "evaluation",
+    "info": "inspection",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

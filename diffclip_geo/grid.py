@@ -14,8 +14,11 @@ from rasterio.transform import array_bounds
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the pixels of a scene lie. Row 0, column 0 is the first pixel of the file; `transform` maps (column, row) of
-    pixel corners to map coordinates, so a pixel's centre is at (column + ½, row + ½)."""
+    """Where the pixels of a scene lie.
+
+    Row 0, column 0 is the first pixel of the file; `transform` maps (column, row) of pixel corners to map coordinates,
+    so a pixel's centre is at (column + ½, row + ½).
+    """
 
     height: int
     width: int
@@ -44,14 +47,38 @@ class Grid:
 
     def pixel_of(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of the pixel in which each map point falls; may lie outside the grid."""
-        column, row = ~self.transform * (np.asarray(x, float), np.asarray(y, float))
+        column, row = self.to_pixels(x, y)
         return np.floor(row).astype(np.int64), np.floor(column).astype(np.int64)
+
+    def to_pixels(
+        self, x: NDArray[np.floating], y: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pixel coordinates (column, row) of map points; the first pixel spans 0…1 in both."""
+        return _apply(~self.transform, x, y)
+
+    def to_map(
+        self, column: NDArray[np.floating], row: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Map coordinates (x, y) of pixel coordinates; inverse of `to_pixels`."""
+        return _apply(self.transform, column, row)
 
     def contains(self, row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Whether each pixel lies on the grid."""
         return (row >= 0) & (row < self.height) & (column >= 0) & (column < self.width)
 
-    def centre_of(self, row: NDArray[np.integer], column: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def centre_of(
+        self, row: NDArray[np.integer], column: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Map coordinates (x, y) of pixel centres."""
-        x, y = self.transform * (np.asarray(column) + 0.5, np.asarray(row) + 0.5)
-        return x, y
+        return self.to_map(np.asarray(column) + 0.5, np.asarray(row) + 0.5)
+
+
+def _apply(
+    transform: Affine, first: NDArray[np.floating], second: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """An affine transform of arrays, spelled out because Affine's own operator differs between its versions."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    return (
+        transform.a * first + transform.b * second + transform.c,
+        transform.d * first + transform.e * second + transform.f,
+    )

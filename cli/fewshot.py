@@ -1,0 +1,54 @@
+"""`diffclip-geo fewshot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+
+
+@click.command()
+@click.argument("labels", type=click.Path(path_type=Path))
+@options.workspace
+@options.labels
+@click.option("--shots", type=int, help="Train on this many pixels per class, drawn at random; all by default.")
+@click.option("--prompt", default="p5", show_default=True, help="p1 … p5, or a template with {class}.")
+@click.option("--texts", type=click.Path(path_type=Path), help="Descriptions of the classes for p5: a TOML file.")
+@options.seed
+@options.device
+@options.verbose
+def command(
+    labels: Path,
+    workspace: Path,
+    class_field: str | None,
+    join: Path | None,
+    on: str | None,
+    layer: str | None,
+    shots: int | None,
+    prompt: str,
+    texts: Path | None,
+    seed: int,
+    device: str,
+) -> None:
+    """Learn the classes of LABELS: points, polygons, or a label raster."""
+    from diffclip_geo import fewshot
+
+    done = fewshot(
+        labels,
+        workspace=workspace,
+        class_field=class_field,
+        join=join,
+        on=on,
+        layer=layer,
+        shots=shots,
+        prompt=prompt,
+        texts=texts,
+        seed=seed,
+        device=device,
+        progress=True,
+        say=click.echo,
+    )
+    click.echo(f"Learned {len(done.texts)} classes from {len(done.pixels.label)} pixels in {done.seconds:.0f} s.")
+    click.echo("Next: diffclip-geo classify --out map.tif")

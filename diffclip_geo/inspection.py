@@ -1,0 +1,187 @@
+"""`info`: what the program understands of rasters, labels and workspaces, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import OptionError
+from .labels import LabelledPixels, read_labels
+from .rasters import all_windows, sample_windows
+from .registration import Shift, estimate_shift
+from .scenes import Scene, crs_name, find_scenes
+
+_WHOLE = 50_000_000  # values (pixels × bands) up to which every pixel is looked at
+_SIDE = 512  # pixels a side of the middle part on which misregistration is estimated
+_TOO_FAR = 1.0  # pixels of misregistration that call for a warning
+
+
+@dataclass(frozen=True)
+class SceneReport:
+    """What was understood of one image and its LiDAR rasters."""
+
+    scene: Scene
+    valid_share: float
+    sampled: bool  # `valid_share` is of sampled windows
+    shift: Shift | None  # of the first LiDAR band against the image; None when there is none or it cannot be told
+
+    def to_text(self) -> str:
+        """A few lines: file, grid, bands, LiDAR, data, and warnings."""
+        scene, grid = self.scene, self.scene.grid
+        about = " (of sampled parts)" if self.sampled else ""
+        lines = [
+            str(scene.hsi_path),
+            f"  grid     {grid.height} rows × {grid.width} columns of {_pixel_size(scene)}, {crs_name(grid.crs)}",
+            f"  extent   {_extent(scene)}",
+            f"  bands    {scene.bands.to_text()}",
+        ]
+        if scene.lidar_paths:
+            lines.append(f"  LiDAR    {', '.join(scene.lidar_names)}")
+        lines.append(f"  data     {100 * self.valid_share:.1f} % of pixels valid{about}")
+        if self.shift is not None:
+            rows, columns = self.shift.rows, self.shift.columns
+            lines.append(f"  shift    LiDAR edges lie {rows:+.1f} rows, {columns:+.1f} columns from those of the image")
+        return "\n".join([*lines, *(f"  note     {note}" for note in (*scene.notes, *self.warnings()))])
+
+    def warnings(self) -> list[str]:
+        """What needs the user's eye."""
+        if self.shift is None or self.shift.distance <= _TOO_FAR:
+            return []
+        far = f"{self.shift.distance:.1f} pixels"
+        return [f"image and LiDAR seem {far} apart: check their georeference (positive is down and right)"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        shift = None if self.shift is None else asdict(self.shift)
+        found = {"valid_share": self.valid_share, "sampled": self.sampled, "shift": shift, "warnings": self.warnings()}
+        return {**self.scene.to_dict(), **found}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was understood of everything asked about."""
+
+    workspaces: tuple[str, ...]
+    scenes: tuple[SceneReport, ...]
+    labels: LabelledPixels | None
+
+    def to_text(self) -> str:
+        """The whole, for people."""
+        parts = [*self.workspaces, *(scene.to_text() for scene in self.scenes)]
+        if self.labels is not None:
+            parts.append(self.labels.table())
+        return "\n\n".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form."""
+        found: dict[str, Any] = {"scenes": [scene.to_dict() for scene in self.scenes]}
+        if self.workspaces:
+            found["workspaces"] = list(self.workspaces)
+        if self.labels is not None:
+            report = {key: value for key, value in asdict(self.labels.report).items() if key != "notes"}
+            found["labels"] = {
+                **self.labels.classes.to_dict(),
+                **report,
+                "notes": list(self.labels.report.notes),
+            }
+        return found
+
+
+def info(
+    paths: Sequence[Path | str],
+    *,
+    labels: Path | str | None = None,
+    class_field: str | None = None,
+    join: Path | None = None,
+    on: str | None = None,
+    layer: str | None = None,
+    mask: Path | str | None = None,
+    bad_bands: str = "",
+) -> Inspection:
+    """Describe an image with LiDAR rasters (the first path is the image), or several by glob patterns, or workspaces.
+
+    Rasters that cover only part of the image are described too; training them needs `allow_partial`. With `labels`, the
+    table of classes on the valid pixels of these images is included.
+
+    Raises
+    ------
+    RasterError, LabelError
+        As `Scene.open` and `read_labels`.
+    OptionError
+        Labels are given without an image.
+    """
+    folders = [Path(path) for path in paths if (Path(path) / "workspace.json").is_file()]
+    rasters = [path for path in paths if Path(path) not in folders]
+    pairs = find_scenes(rasters[0], rasters[1:]) if rasters else []
+    scenes = [Scene.open(hsi, lidar, mask=mask, bad_bands=bad_bands, allow_partial=True) for hsi, lidar in pairs]
+    pixels = None
+    if labels is not None:
+        if not scenes:
+            raise OptionError("--labels", "needs an image to lay the labels on", "name the image first")
+        grids = [scene.grid for scene in scenes]
+        pixels = read_labels(labels, grids, class_field=class_field, join=join, on=on, layer=layer)
+        pixels = pixels.drop_invalid(_valid_at(scenes, pixels))
+    return Inspection(tuple(map(_describe, folders)), tuple(map(_report, scenes)), pixels)
+
+
+def _describe(folder: Path) -> str:
+    from .workspace import describe_workspace  # here: it knows networks, which take a second to import
+
+    return describe_workspace(folder)
+
+
+def _report(scene: Scene) -> SceneReport:
+    height, width = scene.grid.shape
+    sampled = height * width * len(scene.band_indices) > _WHOLE
+    windows = sample_windows(height, width) if sampled else all_windows(height, width)
+    valid = pixels = 0
+    for window in windows:
+        block = scene.read(window.row_off, window.col_off, window.height, window.width)
+        valid += int(block.valid.sum())
+        pixels += block.valid.size
+    return SceneReport(scene, valid / pixels, sampled, _shift(scene) if scene.lidar_paths else None)
+
+
+def _shift(scene: Scene) -> Shift | None:
+    """Misregistration in the middle of the scene, between mean brightness and the first LiDAR band."""
+    height, width = min(scene.grid.height, _SIDE), min(scene.grid.width, _SIDE)
+    block = scene.read((scene.grid.height - height) // 2, (scene.grid.width - width) // 2, height, width)
+    return estimate_shift(block.hsi.mean(axis=0), block.lidar[0], block.valid)
+
+
+def _valid_at(scenes: Sequence[Scene], pixels: LabelledPixels, side: int = 128) -> NDArray[np.bool_]:
+    """Whether each labelled pixel has data, [N]; only squares that hold labels are read."""
+    valid = np.zeros(len(pixels), bool)
+    squares = np.stack([pixels.scene, pixels.row // side, pixels.column // side])
+    distinct, owner = np.unique(squares, axis=1, return_inverse=True)
+    owner = owner.reshape(-1)
+    for index, (number, row, column) in enumerate(distinct.T.tolist()):
+        scene = scenes[number]
+        top, left = row * side, column * side
+        block = scene.read(top, left, min(side, scene.grid.height - top), min(side, scene.grid.width - left))
+        mine = np.flatnonzero(owner == index)
+        valid[mine] = block.valid[pixels.row[mine] - top, pixels.column[mine] - left]
+    return valid
+
+
+def _pixel_size(scene: Scene) -> str:
+    """Pixel size in map units, e.g. "30 m" or "0.5 × 1 m", from the lengths of a pixel's sides."""
+    transform, crs = scene.grid.transform, scene.grid.crs
+    across, down = float(np.hypot(transform.a, transform.d)), float(np.hypot(transform.b, transform.e))
+    unit = crs.units_factor[0].lower() if crs is not None else "units"
+    unit = {"metre": "m", "meter": "m", "degree": "°"}.get(unit, unit)
+    size = f"{across:.6g}" if np.isclose(across, down, rtol=1e-6) else f"{across:.6g} × {down:.6g}"
+    tilt = np.degrees(np.arctan2(transform.d, transform.a))
+    rotated = f", rotated by {tilt:.1f}°" if min(abs(tilt), 180 - abs(tilt)) > 0.05 else ""
+    return f"{size} {unit}{rotated}"
+
+
+def _extent(scene: Scene) -> str:
+    left, bottom, right, top = scene.grid.bounds
+    digits = 5 if max(abs(left), abs(right)) <= 360 else 1
+    return f"x {left:.{digits}f} … {right:.{digits}f}, y {bottom:.{digits}f} … {top:.{digits}f}"

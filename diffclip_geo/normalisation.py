@@ -1,0 +1,111 @@
+"""From raster values to the numbers a network sees: robust standardisation, or noise-whitened components of the spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+CLIP = 10.0  # standardised values beyond ±CLIP are glints and sensor faults; they would drown every other gradient
+CALM = 0.5  # share of adjacent pairs taken for noise: those that differ least lie within one object
+RIDGE = 0.02  # of the noise covariance towards white noise, so that it can be inverted
+
+
+@dataclass(frozen=True)
+class ChannelTransform:
+    """A per-pixel map of the channels of one modality; every step is optional but the standardisation.
+
+    1. `reference` `[C]`: divide by the mean spectrum, then by the pixel's norm. Brightness (illumination, slope, shadow) goes.
+    2. `centre`, `scale` `[C]`: standardise, and clip to ±10.
+    3. `mixing` `[C, D]`: project to components.
+    """
+
+    centre: Array
+    scale: Array
+    reference: Array | None = None
+    mixing: Array | None = None
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that come out."""
+        return len(self.centre) if self.mixing is None else self.mixing.shape[1]
+
+    def __call__(self, pixels: Array) -> Array:
+        """Values `[…, C]` → float32 `[…, channels]`."""
+        if self.reference is not None:
+            pixels = unit_norm(pixels / self.reference)
+        standard = ((pixels - self.centre) / self.scale).clip(-CLIP, CLIP)
+        return (standard if self.mixing is None else standard @ self.mixing).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists, for JSON."""
+        return {name: None if value is None else value.tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, lists: dict[str, Any]) -> ChannelTransform:
+        """Inverse of `to_dict`."""
+        return cls(**{name: None if value is None else np.asarray(value, np.float32) for name, value in lists.items()})
+
+
+def unit_norm(pixels: Array) -> Array:
+    """Each pixel's vector `[…, C]` divided by its root mean square; zero vectors stay zero."""
+    size = np.sqrt((pixels**2).mean(-1, keepdims=True))
+    return pixels / np.where(size > 0, size, 1)
+
+
+def robust_standardisation(pixels: Array) -> ChannelTransform:
+    """Median and normal-consistent interquartile range of the pixels `[N, C]`.
+
+    A channel whose quartiles coincide (a raster that is mostly ground at height 0) falls back to its standard deviation.
+    """
+    low, middle, high = np.percentile(pixels, (25, 50, 75), axis=0)
+    spread, deviation = (high - low) / 1.349, pixels.std(0)
+    spread = np.where(spread > 1e-3 * deviation, spread, deviation)
+    return ChannelTransform(middle.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32))
+
+
+def noise_whitening(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], components: int) -> ChannelTransform:
+    """Maximum-noise-fraction components of brightness-free spectra (Green et al., IEEE TGRS 1988), learned without labels.
+
+    The covariance N of the differences between adjacent pixels, over the calmer half of the pairs, estimates what varies within
+    one object: sensor noise and texture. In coordinates where N is the identity, the leading principal components of the scene
+    are those in which objects differ most beyond that. They keep their spread, the root of their signal-to-noise ratio, so
+    that distances count a component by how much it can be trusted; in all they have unit variance per component.
+
+    `images` are `[H, W, C]`, `valid` `[H, W]`.
+    """
+    pixels = np.concatenate([image[mask] for image, mask in zip(images, valid, strict=True)])
+    reference = pixels.mean(0)
+    reference = np.where(np.abs(reference) > 1e-6 * np.abs(reference).max(), reference, 1).astype(np.float32)
+    shape = robust_standardisation(unit_norm(pixels / reference))
+    whole = ChannelTransform(shape.centre, shape.scale, reference)
+    standard = [whole(image) for image in images]
+    differences = np.concatenate([d for z, mask in zip(standard, valid, strict=True) for d in _adjacent_differences(z, mask)])
+    size = (differences**2 / np.maximum(differences.var(0), 1e-12)).mean(1)
+    calm = differences[size <= np.quantile(size, CALM)] if len(size) else differences
+    channels = len(reference)
+    noise = (calm.T @ calm / max(len(calm), 1)).astype(np.float64)
+    level = np.trace(noise) / channels
+    noise = (1 - RIDGE) * noise / level + RIDGE * np.eye(channels) if level > 0 else np.eye(channels)
+    value, vector = np.linalg.eigh(noise)
+    whiten = vector / np.sqrt(value)
+    pixels = np.concatenate([z[mask] for z, mask in zip(standard, valid, strict=True)])
+    spread, axes = np.linalg.eigh(np.cov((pixels @ whiten).T))
+    kept = slice(None, -min(components, channels) - 1, -1)
+    mixing = whiten @ axes[:, kept]
+    mixing /= np.sqrt(max(spread[kept].mean(), 1e-12))
+    mixing *= np.sign(mixing[np.abs(mixing).argmax(0), np.arange(mixing.shape[1])])  # eigenvectors have no sign of their own
+    return ChannelTransform(shape.centre, shape.scale, reference, mixing.astype(np.float32))
+
+
+def _adjacent_differences(image: Array, valid: NDArray[np.bool_]) -> list[Array]:
+    """Differences of valid pixels to the next one below and to the right; each `[pairs, C]`."""
+    return [
+        (image[1:] - image[:-1])[valid[1:] & valid[:-1]],
+        (image[:, 1:] - image[:, :-1])[valid[:, 1:] & valid[:, :-1]],
+    ]

@@ -1,0 +1,118 @@
+"""Presets of the model zoo: an architecture and its training settings, by name or from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .errors import OptionError
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """What the encoder sees of a spectrum: so many noise-whitened components, or (0) all standardised bands, as published."""
+
+    components: int
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """Architecture of the shared encoder."""
+
+    window: int
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """Architecture of each modality's decoder."""
+
+    width: int
+    depth: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class PretrainingSettings:
+    """Stage 1. `steps` are optimiser steps of `batch` windows each."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    mask_ratio: float
+    timesteps: int
+
+
+@dataclass(frozen=True)
+class FewshotSettings:
+    """Stage 2. `epochs` passes over the labelled pixels, but at least `least_steps` steps; `visible` is the share of a window's
+    cells shown in each training step (1: all, as published)."""
+
+    epochs: int
+    least_steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    temperature: float
+    visible: float
+    text_width: int
+    text_depth: int
+    text_heads: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that fixes a model but its data and its seed."""
+
+    description: str
+    input: InputSettings
+    encoder: EncoderSettings
+    decoder: DecoderSettings
+    pretraining: PretrainingSettings
+    fewshot: FewshotSettings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain tables, as in the TOML file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, tables: dict[str, Any]) -> Preset:
+        """From plain tables. Raises TypeError or KeyError when a setting is missing or unknown."""
+        return cls(
+            tables.get("description", ""),
+            InputSettings(**tables["input"]),
+            EncoderSettings(**tables["encoder"]),
+            DecoderSettings(**tables["decoder"]),
+            PretrainingSettings(**tables["pretraining"]),
+            FewshotSettings(**tables["fewshot"]),
+        )
+
+
+def preset_names() -> Sequence[str]:
+    """Presets that come with the package."""
+    folder = resources.files("diffclip_geo.models.presets")
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> Preset:
+    """The preset called `name`, or the one in the TOML file `name`. Raises OptionError."""
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise OptionError(name, "there is no such preset file", f"give a file or one of {', '.join(preset_names())}")
+        text = Path(name).read_text(encoding="utf-8")
+    elif name in preset_names():
+        text = resources.files("diffclip_geo.models.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise OptionError(f"preset {name!r}", "is not known", f"use one of {', '.join(preset_names())}, or a .toml file")
+    try:
+        return Preset.from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+        raise OptionError(name, f"is not a preset ({error})", "start from a copy of one that comes with the package") from error

@@ -1,0 +1,66 @@
+"""Tensors and facts on disk: safetensors and JSON, written whole or not at all. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
+    """Write tensors, and facts as JSON in the file's metadata, then move the file into place."""
+    temporary = path.with_name(f".{path.name}.part")
+    metadata = {"facts": json.dumps(dict(facts or {}))}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(temporary), metadata)
+    os.replace(temporary, path)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, on the CPU."""
+    tensors: dict[str, Tensor] = load_file(str(path))
+    return tensors
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """The facts stored with the tensors."""
+    from safetensors import safe_open
+
+    with safe_open(str(path), "pt") as file:
+        facts: dict[str, Any] = json.loads((file.metadata() or {}).get("facts", "{}"))
+        return facts
+
+
+def save_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write indented JSON, then move it into place."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as named tensors."""
+    state = optimiser.state_dict()["state"]
+    return {f"optimiser.{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Inverse of `optimiser_tensors`; other names are ignored."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,274 @@
+"""Reading labelled features: parts of points and polygons, each with its class."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from .errors import LabelError
+from .legends import Legend, read_qml
+from .palette import Color, parse_color
+
+_COLOR_FIELDS = {"color", "colour"}
+_POINT, _POLYGON = 0, 3  # shapely's type numbers; those above have parts
+_LAYER = "|layername="  # QGIS writes file.gpkg|layername=name
+
+
+@dataclass(frozen=True)
+class Features:
+    """Parts of labelled features, in the labels' own coordinate system.
+
+    `parts` are single points or polygons; `feature` and `name` tell for each of them the feature it belongs to and its
+    class.
+    """
+
+    parts: NDArray[np.object_]  # [P]
+    feature: NDArray[np.int64]  # [P]
+    name: NDArray[np.str_]  # [P]
+    crs: CRS | None
+    field: str
+    numeric: bool  # the class field holds numbers
+    legend: Legend
+    repaired: int  # features with an invalid geometry
+    empty: int  # features without geometry, or with lines only
+    unlabelled: int  # features without a class
+    notes: tuple[str, ...]
+
+
+def read_features(
+    path: Path,
+    *,
+    class_field: str | None = None,
+    join: Path | None = None,
+    on: str | None = None,
+    layer: str | None = None,
+) -> Features:
+    """Read points and polygons with their class from SHP, GPKG, GeoJSON, FlatGeobuf or another format that OGR reads.
+
+    `class_field` may be left out when there is one candidate: the field of a QGIS style beside the file, the only text
+    field, or the only integer field when there is no text field. With `join`, a CSV table, the class is looked up there
+    by the field `on`, which both have.
+
+    Raises
+    ------
+    LabelError
+        The file cannot be read, has several layers and none is named, or the class field is missing or ambiguous.
+    """
+    path, layer = _split_layer(path, layer)
+    meta, geometry, columns = _read(path, layer)
+    fields = dict(zip((str(name) for name in meta["fields"]), columns, strict=True))
+    legend = read_qml(path)
+    notes: list[str] = []
+    if join is not None:
+        fields = _joined(path, fields, join, on, notes)
+    chosen = _class_field(path if join is None else join, fields, class_field, legend)
+    names, numeric = _class_names(path, chosen, fields[chosen])
+    colors = _field_colors(fields, names)
+    if legend.attribute in (None, chosen):
+        legend = Legend(legend.names, {**legend.colors, **colors}, legend.attribute)
+    else:
+        legend = Legend({}, colors)  # a style of another field
+    shapes = shapely.force_2d(shapely.from_wkb(geometry, on_invalid="ignore"))
+    labelled = names != ""
+    shapes, index = shapes[labelled], np.flatnonzero(labelled)
+    parts, feature, repaired = _parts(shapes)
+    present = np.unique(feature)
+    crs = _crs(path, meta["crs"])
+    return Features(
+        parts,
+        index[feature],
+        names[index[feature]],
+        crs,
+        chosen,
+        numeric,
+        legend,
+        repaired,
+        int(len(shapes) - len(present)),
+        int((~labelled).sum()),
+        tuple(notes),
+    )
+
+
+def _split_layer(path: Path, layer: str | None) -> tuple[Path, str | None]:
+    name, separator, inside = str(path).partition(_LAYER)
+    return (Path(name), layer or inside.partition("|")[0]) if separator else (path, layer)
+
+
+def _read(path: Path, layer: str | None) -> tuple[dict, NDArray[np.object_], Sequence[NDArray]]:
+    if path.is_dir():
+        raise LabelError(path, "is a folder", "name a file of points or polygons in it")
+    if not path.exists():
+        raise LabelError(path, "does not exist", "check the path")
+    try:
+        layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+        if layer is None and len(layers) > 1:
+            raise LabelError(
+                path, f"has the layers {', '.join(layers)}", f"name one, e.g. '{path.name}{_LAYER}{layers[0]}'"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # e.g. measured geometries, which are read without their measure
+            meta, _, geometry, columns = pyogrio.raw.read(path, layer=layer or (layers[0] if layers else None))
+    except (DataSourceError, DataLayerError, FieldError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split("; It might help")[0].replace(f"'{path}' ", "").split())
+        raise LabelError(
+            path, f"cannot be read as labels ({reason})", "give a shapefile, GeoPackage, GeoJSON or a label raster"
+        ) from error
+    if geometry is None:
+        raise LabelError(path, "has no geometry", "give a file of points or polygons")
+    if len(geometry) == 0:
+        raise LabelError(path, "holds no features", "give a file with labelled points or polygons")
+    return meta, geometry, columns
+
+
+def _class_field(path: Path, fields: dict[str, NDArray], wanted: str | None, legend: Legend) -> str:
+    available = [name for name in fields if name.lower() not in _COLOR_FIELDS]
+    if wanted is not None:
+        for name in available:  # field names are case-insensitive in most formats
+            if name.lower() == wanted.lower():
+                return name
+        raise LabelError(
+            path, f"has no field {wanted!r}", f"choose --class-field from {', '.join(available) or 'none'}"
+        )
+    if legend.attribute in available:
+        return legend.attribute
+    text = [name for name in available if fields[name].dtype == object and any(fields[name] != None)]  # noqa: E711
+    whole = [
+        name
+        for name in available
+        if np.issubdtype(fields[name].dtype, np.integer) and name.lower() not in {"fid", "id"}
+    ]
+    candidates = text or whole
+    if not candidates:
+        raise LabelError(path, "has no text or integer field for the class", "add one, or join a table with --join")
+    if len(candidates) > 1:
+        fault = f"{', '.join(candidates)} could each be the class"
+        raise LabelError(path, fault, f"choose one, e.g. --class-field {candidates[-1]}")
+    return candidates[0]
+
+
+def _class_names(path: Path, field: str, values: NDArray) -> tuple[NDArray[np.str_], bool]:
+    """Class of each feature as text ("" where there is none), and whether the field holds numbers."""
+    if np.issubdtype(values.dtype, np.integer):
+        return values.astype(np.str_), True
+    if np.issubdtype(values.dtype, np.floating):
+        known = np.isfinite(values)
+        if np.any(values[known] != np.round(values[known])):
+            raise LabelError(
+                path, f"field {field!r} holds fractions", "choose a text or whole-number field with --class-field"
+            )
+        whole = np.where(known, values, 0).astype(np.int64).astype(np.str_)
+        return np.where(known, whole, ""), True
+    if values.dtype != object:
+        raise LabelError(path, f"field {field!r} holds {values.dtype} values", "choose a text or whole-number field")
+    names = np.array([_text(value) for value in values], np.str_)
+    return names, bool(np.all([name.lstrip("-").isdigit() for name in names if name]))
+
+
+def _text(value: object) -> str:
+    """A cell of a text column; OGR gives None or NaN where there is none."""
+    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value).strip()
+
+
+def _field_colors(fields: dict[str, NDArray], names: NDArray[np.str_]) -> dict[str, Color]:
+    """Class name → colour of a `color` field; the first colour of a class counts."""
+    colors: dict[str, Color] = {}
+    column = next((fields[name] for name in fields if name.lower() in _COLOR_FIELDS), None)
+    for name, value in [] if column is None else zip(names.tolist(), column, strict=True):
+        color = parse_color(value) if isinstance(value, str) else None
+        if color is not None and name:
+            colors.setdefault(name, color)
+    return colors
+
+
+def _joined(path: Path, fields: dict[str, NDArray], join: Path, on: str | None, notes: list[str]) -> dict[str, NDArray]:
+    """The columns of the CSV table for each feature (None without a match), beside the fields of the features."""
+    rows, header = _read_csv(join)
+    shared = [name for name in fields if name in header]
+    if on is None and len(shared) != 1:
+        fault = f"shares {', '.join(shared) or 'no column'} with {path.name}"
+        raise LabelError(join, fault, "name the key with --on")
+    key = on or shared[0]
+    if key not in fields:
+        raise LabelError(path, f"has no field {key!r}", f"choose --on from {', '.join(shared) or 'the shared columns'}")
+    if key not in header:
+        raise LabelError(
+            join, f"has no column {key!r}", f"choose --on from {', '.join(shared) or 'the shared columns'}"
+        )
+    by_key: dict[str, dict[str, str]] = {}
+    for row in rows:
+        by_key.setdefault(row[key].strip(), row)
+    keys = ["" if value is None else str(value).strip() for value in fields[key].tolist()]
+    matched = sum(value in by_key for value in keys)
+    if not matched:
+        raise LabelError(join, f"has no {key} of {path.name}", "join a table that belongs to these labels")
+    notes.append(f"{join.name}: {matched} of {len(keys)} features found by {key}")
+    table: dict[str, NDArray] = {}
+    for name in header:
+        if name != key:
+            cells = [by_key[value][name] if value in by_key else "" for value in keys]
+            table[name] = np.array([cell or None for cell in cells], object)
+    return {**fields, **table}
+
+
+def _read_csv(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Rows and column names; commas, semicolons or tabs; UTF-8, else Latin-1."""
+    if not path.is_file():
+        raise LabelError(path, "does not exist", "check the path given to --join")
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    lines = text.splitlines()
+    first = lines[0] if lines else ""
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.DictReader(lines, delimiter=delimiter, restval="")
+    return list(reader), [name for name in reader.fieldnames or [] if name]
+
+
+def _parts(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64], int]:
+    """Valid points and polygons of the geometries, the geometry each comes from, and how many were repaired.
+
+    Parts are repaired one by one (bow ties, wrong holes): quick, and parts that overlap each other do no harm.
+    """
+    parts, index = _single(*shapely.get_parts(shapes, return_index=True))
+    broken = ~shapely.is_valid(parts)
+    repaired = len(np.unique(index[broken]))
+    if repaired:
+        parts[broken] = shapely.make_valid(parts[broken])
+        parts, index = _single(parts, index)
+    usable = np.isin(shapely.get_type_id(parts), (_POINT, _POLYGON)) & ~shapely.is_empty(parts)
+    usable &= np.isfinite(shapely.bounds(parts)).all(axis=1)
+    return parts[usable], index[usable], repaired
+
+
+def _single(parts: NDArray[np.object_], index: NDArray[np.integer]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
+    """Multi-part geometries and collections taken apart to the last, in the order of `index`."""
+    nested = shapely.get_type_id(parts) > _POLYGON
+    while nested.any():
+        inner, owner = shapely.get_parts(parts[nested], return_index=True)
+        parts, index = np.concatenate([parts[~nested], inner]), np.concatenate([index[~nested], index[nested][owner]])
+        nested = shapely.get_type_id(parts) > _POLYGON
+    order = np.argsort(index, kind="stable")
+    return parts[order], index[order].astype(np.int64)
+
+
+def _crs(path: Path, text: str | None) -> CRS | None:
+    if not text:
+        return None
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        fault = "has a coordinate system that cannot be understood"
+        raise LabelError(path, fault, "write the labels again with a usual one, e.g. an EPSG code") from error
