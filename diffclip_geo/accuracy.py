@@ -192,7 +192,7 @@ class Accuracy:
             ]
             tables.append("\n".join([title, *lines]))
             start = stop
-        return "\n\n".join([f"Confusion matrix, pixels: {ORIENTATION} (class numbers)", *tables])
+        return f"Confusion matrix, pixels: {ORIENTATION} (class numbers)\n" + "\n\n".join(tables)
 
     @property
     def _labels(self) -> list[str]:

@@ -12,15 +12,17 @@ from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as reproject_points
+from rasterio.windows import Window
 
 from .errors import RasterError
 from .grid import Grid
-from .rasters import gdal
+from .rasters import gdal, read_window
 
 _SAME = 0.01  # pixels: lattices closer than this are one; file formats round origins to less
 _FINER = 1.001  # linear pixel ratio above which values are averaged rather than interpolated
+_SQUARE = 128  # pixels a side in which warped rasters are read
 _LATTICE = 200  # points per axis on which overlap is counted
-# In pixels: as good as exact. With GDAL's default of ⅛ pixel, values would depend on the window they are read in.
+# In pixels: as good as exact. GDAL's default of ⅛ pixel trades place for speed, and differently in each window.
 _WARP_TOLERANCE = 1e-6
 
 
@@ -102,7 +104,35 @@ def on_grid(dataset: DatasetReader, grid: Grid, resampling: str, nodata: float |
             src_nodata=np.nan if nodata is None else nodata,
             nodata=np.nan,
             dtype="float32",
+            # GDAL would guess these from the window asked for, and blur rotated rasters as if they were finer.
+            XSCALE=1,
+            YSCALE=1,
         )
+
+
+def read_view(view: DatasetReader | WarpedVRT, window: Window) -> NDArray[np.generic]:
+    """Raw values [C, h, w] of a window of what `on_grid` returned; the same for a pixel whichever window it is in.
+
+    GDAL rounds differently with the window asked for, so a warped view is read in fixed squares and cut.
+    """
+    if not isinstance(view, WarpedVRT):
+        return read_window(view, window)
+    top, left = window.row_off // _SQUARE * _SQUARE, window.col_off // _SQUARE * _SQUARE
+    bottom, right = window.row_off + window.height, window.col_off + window.width
+    rows = [
+        np.concatenate(
+            [
+                read_window(
+                    view, Window(column, row, min(_SQUARE, view.width - column), min(_SQUARE, view.height - row))
+                )
+                for column in range(left, right, _SQUARE)
+            ],
+            axis=2,
+        )
+        for row in range(top, bottom, _SQUARE)
+    ]
+    values = np.concatenate(rows, axis=1)
+    return values[:, window.row_off - top : bottom - top, window.col_off - left : right - left]
 
 
 def is_unplaced(grid: Grid) -> bool:

@@ -99,8 +99,7 @@ class FileSet:
         return self._staging / f"scratch.{name}"
 
     def discard(self, path: Path) -> None:
-        """On completion, remove `path` if it exists: a companion of the old file, wrong beside the new one."""
-        check_outputs([path], self.overwrite)
+        """On completion, remove `path` if it exists: what GDAL noted about an older file, wrong beside the new one."""
         self._stale.append(Path(path).name)
 
     def _commit(self) -> None:

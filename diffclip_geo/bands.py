@@ -148,7 +148,7 @@ def parse_ranges(text: str, count: int) -> list[int]:
 def match_bands(wanted: Bands, have: Bands, path: str | PathLike[str]) -> NDArray[np.int64]:
     """For each kept band of `wanted`, the index of the same band in `have`, the bands of the raster at `path`.
 
-    Bands are the same when their wavelengths differ by less than half a band spacing (2 nm at least); without
+    Bands are the same when their wavelengths differ by a quarter of the band spacing at most (or 2 nm); without
     wavelengths on either side, when both rasters have as many bands in all.
 
     Raises
@@ -169,7 +169,7 @@ def match_bands(wanted: Bands, have: Bands, path: str | PathLike[str]) -> NDArra
     spacing = np.median(np.abs(np.diff(np.sort(ours)))) if len(ours) > 1 else 0.0
     distance = np.abs(ours[wanted.kept, None] - theirs[None, :])
     nearest = distance.argmin(axis=1)
-    missing = ours[wanted.kept][distance.min(axis=1) > max(2.0, spacing / 2)]
+    missing = ours[wanted.kept][distance.min(axis=1) > max(2.0, spacing / 4)]
     if missing.size:
         listed = ", ".join(f"{value:.0f}" for value in missing[:5]) + (", …" if missing.size > 5 else "")
         fault = f"has no band at {listed} nm ({missing.size} of the {wanted.kept.size} bands in use are missing)"

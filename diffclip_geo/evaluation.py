@@ -17,6 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from .accuracy import Accuracy
+from .alignment import is_unplaced
 from .atomic import FileSet, check_outputs
 from .errors import LabelError, RasterError
 from .grid import Grid
@@ -120,7 +121,7 @@ def _raster_truth(path: Path, map_dataset: DatasetReader) -> _Truth:
         names, truth, target = _class_names(dataset), Grid.of(dataset), Grid.of(map_dataset)
     same = _same_grid(truth, target)
     for one, grid in ((path, truth), (Path(map_dataset.name), target)):
-        if not same and grid.transform.is_identity:
+        if not same and is_unplaced(grid):
             raise RasterError(one, "has no georeference", "give it one, or compare rasters of the same size")
     notes = [] if same else ["the truth has another grid: the map was looked up at the centres of its pixels"]
     if (truth.crs is None) != (target.crs is None):
@@ -239,10 +240,9 @@ def _same_grid(one: Grid, other: Grid) -> bool:
     alike = one.crs is None or other.crs is None or one.crs == other.crs
     if one.shape != other.shape or not alike:
         return False
-    offset = ~one.transform * other.transform  # identity, in pixels of `one`
-    corners = np.array([offset * (column, row) for column in (0, one.width) for row in (0, one.height)])
-    exact = np.array([(column, row) for column in (0, one.width) for row in (0, one.height)])
-    return bool(np.abs(corners - exact).max() < 0.01)
+    corners = np.array([0.0, one.width, 0.0, one.width]), np.array([0.0, 0.0, one.height, one.height])
+    shift = np.subtract(other.to_pixels(*one.to_map(*corners)), corners)
+    return bool(np.abs(shift).max() < 0.01)  # pixels
 
 
 def _key(name: str) -> str:

@@ -163,14 +163,15 @@ def read_labels(
     path = Path(path)
     if _is_raster(path):
         claims, values, numeric, legend, report = _from_raster(path, grids)
+        known = values
     else:
         features = read_features(path, class_field=class_field, join=join, on=on, layer=layer)
         claims, report = _from_features(path, features, grids)
-        values, numeric, legend = features.name, features.numeric, features.legend
-        values = values[claims.part]
+        known, numeric, legend = features.name, features.numeric, features.legend
+        values = known[claims.part]
     if not len(claims.row):
         raise LabelError(path, "no label lies on the scene", _where(path, grids))
-    classes, label = _classes(values, numeric, legend)
+    classes, label = _classes(known, values, numeric, legend)
     kept, conflicts = _settle(claims, label)
     if not kept.size:
         raise LabelError(path, "every labelled pixel is claimed by two classes", "give labels that do not overlap")
@@ -404,14 +405,18 @@ def _patches(
     return patch
 
 
-def _classes(values: NDArray[np.str_], numeric: bool, legend: Legend) -> tuple[ClassTable, NDArray[np.int64]]:
-    """The class table of the values that occur, and the class 1…K of each value. Numbers take names from the legend;
-    values of one name are one class."""
-    distinct = sorted(np.unique(values).tolist(), key=int if numeric else natural)
+def _classes(
+    known: NDArray[np.str_], values: NDArray[np.str_], numeric: bool, legend: Legend
+) -> tuple[ClassTable, NDArray[np.int64]]:
+    """The class table of the `known` values, and the class 1…K of each of `values`.
+
+    Numbers take names from the legend; values of one name are one class.
+    """
+    distinct = sorted(np.unique(known).tolist(), key=int if numeric else natural)
     name_of = {value: legend.names.get(value, value) if numeric else value for value in distinct}
     names = list(dict.fromkeys(name_of.values()))
     given = {name_of[value]: legend.colors[value] for value in reversed(distinct) if value in legend.colors}
-    sorted_values = np.sort(np.array(distinct, dtype=values.dtype))
+    sorted_values = np.unique(known)
     number = np.array([names.index(name_of[value]) + 1 for value in sorted_values.tolist()], np.int64)
     return ClassTable(tuple(names), class_colors(names, given)), number[np.searchsorted(sorted_values, values)]
 

@@ -23,7 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from .atomic import FileSet
+from .atomic import FileSet, check_outputs
 from .categories import CLASS_NAMES_TAG, auxiliary_path, auxiliary_xml
 from .classes import ClassTable
 from .errors import OutputError
@@ -82,6 +82,7 @@ class MapWriter:
         with ExitStack() as stack:
             self._files = self._files or stack.enter_context(FileSet(self.path, overwrite=self._overwrite))
             self._final = self._files.stage(self.path)
+            check_outputs(self._sidecars(), self._files.overwrite)  # now, not when the work is done
             self._blocks_path = self._files.scratch(self.path.name)
             with self._disk_errors():
                 self._blocks = self._open_blocks()
@@ -108,6 +109,10 @@ class MapWriter:
 
     def _begin(self) -> None:
         """What must be in the file before the first pixel."""
+
+    def _sidecars(self) -> list[Path]:
+        """The files that `_write_sidecars` makes."""
+        return []
 
     def _write_sidecars(self, files: FileSet) -> None:
         """Stage the files that go with the raster. One left by an older raster of this name would be wrong."""
@@ -213,6 +218,9 @@ class LabelMapWriter(MapWriter):
         colors = {value: (*color, 255) for value, color in enumerate(self.classes.colors, start=1)}
         self._blocks.write_colormap(1, {0: (0, 0, 0, 0), **colors})  # GDAL takes no colour table after the first pixel
 
+    def _sidecars(self) -> list[Path]:
+        return label_map_files(self.path)[1:]
+
     def _write_sidecars(self, files: FileSet) -> None:
         xml = auxiliary_xml(self.classes, self.counts.tolist())
         files.stage(auxiliary_path(self.path)).write_text(xml, encoding="utf-8")
@@ -253,6 +261,9 @@ class ConfidenceWriter(MapWriter):
         if np.any((values < -_ROUNDING) | (values > 1 + _ROUNDING)):
             raise ValueError("confidence outside [0, 1]")
         super().write(row, column, np.clip(values, 0, 1))
+
+    def _sidecars(self) -> list[Path]:
+        return confidence_files(self.path)[1:]
 
     def _write_sidecars(self, files: FileSet) -> None:
         super()._write_sidecars(files)

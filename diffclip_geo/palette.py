@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 Color = tuple[int, int, int]
 
@@ -53,9 +54,16 @@ def class_colors(names: Sequence[str], given: Mapping[str, Color] | None = None)
         color = None if name in chosen else _by_meaning(name)
         if color is not None and _is_free(color, chosen):
             chosen[name] = color
+    candidates = _candidates()
+    distance = np.min(
+        [_distance(candidates, color) for color in chosen.values()] or [np.full(len(candidates), np.inf)], 0
+    )
     for name in names:
         if name not in chosen:
-            chosen[name] = next((color for color in _candidates() if _is_free(color, chosen)), (128, 128, 128))
+            free = np.flatnonzero(distance > _CLOSE)
+            best = candidates[free[0] if free.size else distance.argmax()]  # first in the palette, else farthest off
+            chosen[name] = (int(best[0]), int(best[1]), int(best[2]))
+            distance = np.minimum(distance, _distance(candidates, chosen[name]))
     return tuple(chosen[name] for name in names)
 
 
@@ -78,14 +86,16 @@ def _by_meaning(name: str) -> Color | None:
 
 
 def _is_free(color: Color, chosen: Mapping[str, Color]) -> bool:
-    return all(np.hypot.reduce(np.subtract(color, other, dtype=float)) > _CLOSE for other in chosen.values())
+    return all(_distance(np.array([color]), other)[0] > _CLOSE for other in chosen.values())
 
 
-def _candidates() -> list[Color]:
-    """The palette, then hues around the circle in three tones, for many classes."""
-    around = [
-        colorsys.hsv_to_rgb((index * 0.618034) % 1, *tone)
-        for tone in ((0.75, 0.9), (0.45, 0.75), (0.9, 0.55))
-        for index in range(90)
-    ]
-    return [*_QUALITATIVE, *((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in around)]
+def _distance(colors: NDArray[np.int64], color: Color) -> NDArray[np.float64]:
+    """Euclidean distance in RGB of each of `colors` [N, 3] to a colour."""
+    return np.asarray(np.sqrt(((colors - np.array(color)) ** 2).sum(axis=1)))
+
+
+def _candidates() -> NDArray[np.int64]:
+    """The palette, then hues around the circle in six tones, for many classes; [N, 3]."""
+    tones = ((0.75, 0.9), (0.45, 0.75), (0.9, 0.55), (0.3, 0.95), (0.6, 0.4), (1.0, 0.75))
+    around = [colorsys.hsv_to_rgb((step * 0.618034) % 1, *tone) for tone in tones for step in range(90)]
+    return np.concatenate([np.array(_QUALITATIVE), np.round(np.array(around) * 255).astype(np.int64)])

@@ -38,10 +38,12 @@ def software_versions() -> dict[str, str]:
 
 
 def provenance_tags(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts as TIFF tags: one per top-level fact, in capitals, JSON unless it is text. ``created`` and ``timings``
-    are left out, because they would make every file differ."""
-    kept = {name: value for name, value in facts.items() if name not in _VARYING}
-    return {name.upper(): value if isinstance(value, str) else to_json(value) for name, value in kept.items()}
+    """The facts as TIFF tags: one per top-level fact, in capitals, as JSON unless it is text or a path.
+
+    ``created`` and ``timings`` are left out, because they would make every file differ.
+    """
+    kept = {name.upper(): value for name, value in facts.items() if name not in _VARYING}
+    return {name: str(value) if isinstance(value, str | Path) else to_json(value) for name, value in kept.items()}
 
 
 def write_provenance(path: Path, facts: Mapping[str, Any]) -> None:

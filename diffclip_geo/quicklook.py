@@ -82,7 +82,7 @@ def write_quicklook(
     panels.append(_Panel("Map", labels.picture()))
     legends = [labels]
     if truth is not None:
-        reference = _read_labels(truth).coloured_like(labels)
+        reference = _read_labels(truth).in_terms_of(labels)
         panels.append(_Panel("Truth", reference.picture()))
         legends.append(reference)
     if confidence is not None:
@@ -117,10 +117,14 @@ class _Labels:
         table[0] = _NO_DATA
         return table[self.values]
 
-    def coloured_like(self, other: _Labels) -> _Labels:
-        known = {name.casefold(): other.colors[value] for value, name in other.names.items()}
-        colors = {value: known.get(name.casefold(), self.colors[value]) for value, name in self.names.items()}
-        return _Labels(self.values, self.height, self.width, self.names, colors)
+    def in_terms_of(self, other: _Labels) -> _Labels:
+        """The same raster with the spelling and the colours that `other` has for the classes both know."""
+        value_of = {name.casefold(): value for value, name in other.names.items()}
+        names, colors = dict(self.names), dict(self.colors)
+        for value, name in self.names.items():
+            if (there := value_of.get(name.casefold())) is not None:
+                names[value], colors[value] = other.names[there], other.colors[there]
+        return _Labels(self.values, self.height, self.width, names, colors)
 
 
 def _read_labels(path: Path) -> _Labels:
@@ -205,10 +209,8 @@ def _draw(axes: Axes, panel: _Panel, page_height: float, width: float) -> None:
         axes.imshow(panel.pixels, aspect="auto", interpolation="nearest")
         return
     ramp = LinearSegmentedColormap.from_list("confidence", CONFIDENCE_RAMP)
-    ramp.set_bad(_fraction(_NO_DATA))
-    image = axes.imshow(
-        np.ma.masked_invalid(panel.pixels), ramp, vmin=0, vmax=1, aspect="auto", interpolation="nearest"
-    )
+    axes.set_facecolor(_fraction(_NO_DATA))  # shows through where the confidence is NaN
+    image = axes.imshow(panel.pixels, ramp, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     box = axes.get_position()
     figure = axes.get_figure()
     assert figure is not None

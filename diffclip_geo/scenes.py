@@ -21,7 +21,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from .alignment import Alignment, align, is_unplaced, on_grid
+from .alignment import Alignment, align, is_unplaced, on_grid, read_view
 from .bands import Bands, match_bands, read_bands
 from .errors import RasterError
 from .grid import Grid
@@ -151,7 +151,7 @@ class Scene:
             layer = read_window(files.mask, window, [1])[0]
             valid &= (layer != 0) & ~is_nodata(layer, files.mask.nodata)
         hsi[:, ~valid] = 0
-        lidar[:, ~valid] = 0
+        pass
         return Block(hsi, lidar, valid)
 
     def matching(self, bands: Bands) -> Scene:
@@ -380,7 +380,7 @@ def _read_lidar(
     dataset: DatasetReader | WarpedVRT, nodata: float | None, window: Window, out: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """Fill `out` [C, h, w] with scaled values; return which pixels are valid [h, w]."""
-    raw = read_window(dataset, window)
+    raw = read_view(dataset, window)
     missing = is_nodata(raw, nodata)
     out[:] = raw
     scales, offsets = np.asarray(dataset.scales, np.float32), np.asarray(dataset.offsets, np.float32)
@@ -462,7 +462,8 @@ def _survey(dataset: DatasetReader, bands: Bands) -> Bands:
         raise RasterError(path, "is constant in every band", "give an image with data")
     if pixels.shape[1] == 1:
         return bands  # one pixel cannot tell
-    return bands.drop(bands.kept[empty], "nodata").drop(bands.kept[constant[~empty]], "constant")
+    kept = bands.kept
+    return bands.drop(kept[empty], "nodata").drop(kept[constant], "constant")
 
 
 def _sample(

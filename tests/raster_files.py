@@ -60,7 +60,10 @@ def write_labels(
     path: Path, geometry: list, fields: dict[str, list], crs: CRS | str | None = UTM, **options: object
 ) -> Path:
     """Write geometries (None for a missing one) with their fields."""
-    columns = [np.array(values, object if any(isinstance(v, str) or v is None for v in values) else None) for values in fields.values()]
+    columns = [
+        np.array(values, object if any(isinstance(v, str) or v is None for v in values) else None)
+        for values in fields.values()
+    ]
     pyogrio.raw.write(
         path,
         geometry=np.array([None if one is None else shapely.to_wkb(one) for one in geometry], object),

@@ -43,7 +43,7 @@ def test_failure_leaves_old_files_and_no_litter(tmp_path: Path, error: type[Base
 
 def test_overwrite_replaces_all_and_removes_companions(tmp_path: Path) -> None:
     write_set(tmp_path, "old")
-    with pytest.raises(OutputError, match="exists already; .*--overwrite"):
+    with pytest.raises(OutputError, match=r"exists already; .*--overwrite"):
         write_set(tmp_path, "new")
     with FileSet(tmp_path / "map.tif", overwrite=True) as files:
         files.discard(tmp_path / "map.tif.aux.xml")
@@ -52,7 +52,7 @@ def test_overwrite_replaces_all_and_removes_companions(tmp_path: Path) -> None:
 
 
 def test_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="meanwhile|meantime"), FileSet(tmp_path / "map.tif") as files:
+    with pytest.raises(OutputError, match="meantime"), FileSet(tmp_path / "map.tif") as files:
         files.stage(tmp_path / "map.tif").write_text("new")
         (tmp_path / "map.tif").write_text("other")
     assert contents(tmp_path) == {"map.tif": "other"}

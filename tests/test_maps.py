@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
+from diffclip_geo.atomic import FileSet
 from diffclip_geo.categories import read_categories, read_colors
 from diffclip_geo.classes import ClassTable
 from diffclip_geo.errors import OutputError
@@ -195,8 +196,38 @@ def test_existing_map_is_kept_unless_overwritten(tmp_path: Path) -> None:
         assert (dataset.read(1) == 2).all()
 
 
+def test_style_of_the_user_is_kept_and_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "map.qml").write_text("mine")
+    with (
+        pytest.raises(OutputError, match=r"map\.qml: exists already"),
+        LabelMapWriter(tmp_path / "map.tif", grid(), CLASSES),
+    ):
+        pytest.fail("the block must not be entered")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_statistics_of_an_older_confidence_map_go(tmp_path: Path) -> None:
+    for value in (0.25, 0.75):
+        with ConfidenceWriter(tmp_path / "c.tif", grid(), "p", overwrite=True) as writer:
+            writer.write(0, 0, np.full((600, 1100), value, np.float32))
+        assert not (tmp_path / "c.tif.aux.xml").exists()
+        with rasterio.open(tmp_path / "c.tif") as dataset:
+            assert dataset.stats(approx=False)[0].mean == pytest.approx(value)
+        (tmp_path / "c.tif.aux.xml").write_text("<PAMDataset/>")
+
+
+def test_maps_of_one_set_appear_together(tmp_path: Path) -> None:
+    with FileSet(tmp_path / "map.tif") as files:
+        with ConfidenceWriter(tmp_path / "map_confidence.tif", grid(9, 9), "p", files=files) as writer:
+            writer.write(0, 0, np.ones((9, 9), np.float32))
+        with LabelMapWriter(tmp_path / "map.tif", grid(9, 9), CLASSES, files=files) as labels:
+            labels.write(0, 0, np.ones((9, 9), np.uint8))
+        assert [path.name for path in tmp_path.iterdir()] == [".map.tif.partial"]
+    assert len(list(tmp_path.iterdir())) == 5
+
+
 def test_not_a_tiff_name(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="map.png: is not the name of a GeoTIFF; let it end in .tif"):
+    with pytest.raises(OutputError, match=r"map\.png: is not the name of a GeoTIFF; let it end in \.tif"):
         write_labels(tmp_path / "map.png", np.ones((5, 5), np.uint8))
 
 
@@ -204,13 +235,12 @@ def test_full_disk_is_one_line_and_no_litter(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="needs POSIX limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     values = np.random.default_rng(0).random((600, 1100), np.float32)
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (1_000_000, hard)
-    )  # Python ignores SIGXFSZ, so writes fail as on a full disk
+    # Python ignores the signal that comes with the limit, so writes fail as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    fault = r"c\.tif: cannot be written .* free space"
     try:
-        with pytest.raises(OutputError, match="c.tif: cannot be written .* free space"):
-            with ConfidenceWriter(tmp_path / "c.tif", grid(), "p") as writer:
-                writer.write(0, 0, values)
+        with pytest.raises(OutputError, match=fault), ConfidenceWriter(tmp_path / "c.tif", grid(), "p") as writer:
+            writer.write(0, 0, values)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())

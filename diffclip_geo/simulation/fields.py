@@ -29,17 +29,15 @@ class SmoothField:
 
     def rows(self, start: int, stop: int, width: int) -> NDArray[np.float32]:
         """Values of rows start…stop−1, columns 0…width−1: float32 [stop − start, width]."""
-        down = _spline_weights(np.arange(start, stop) * self.step, self.coefficients.shape[0])
-        across = _spline_weights(np.arange(width) * self.step, self.coefficients.shape[1])
-        return (down @ self.coefficients @ across.T).astype(np.float32, copy=False)
+        first, weights = _spline_weights(np.arange(start, stop) * self.step)
+        down = sum(w[:, None] * self.coefficients[first + k] for k, w in enumerate(weights))
+        first, weights = _spline_weights(np.arange(width) * self.step)
+        return np.add.reduce([w * down[:, first + k] for k, w in enumerate(weights)])
 
 
-def _spline_weights(position: NDArray[np.floating], knots: int) -> NDArray[np.float32]:
-    """Uniform cubic B-spline weights [positions, knots] at positions counted in knots from the first full interval."""
-    interval = np.floor(position).astype(np.int64)
-    x = position - interval
+def _spline_weights(position: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """First knot [positions] and the uniform cubic B-spline weights of it and the next three [4, positions]."""
+    first = np.floor(position).astype(np.int64)
+    x = position - first
     pieces = ((1 - x) ** 3, 3 * x**3 - 6 * x**2 + 4, -3 * x**3 + 3 * x**2 + 3 * x + 1, x**3)
-    weights = np.zeros((len(position), knots), np.float32)
-    for offset, piece in enumerate(pieces):
-        weights[np.arange(len(position)), interval + offset] = piece / 6
-    return weights
+    return first, (np.stack(pieces) / 6).astype(np.float32)

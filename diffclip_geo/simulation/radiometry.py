@@ -108,8 +108,9 @@ def observe(town: Town, sensor: Sensor, seed: int, cell: float, chunk: int = 64)
         noise = np.random.default_rng([seed, 3, start])
         cells = slice((start + MARGIN - 1) * FACTOR, (start + MARGIN + rows + 1) * FACTOR)
         weights, fractions = _mix(town, light, tones, cells, noise, width=width)
-        clean = np.tensordot(basis, weights[:, :, :2], axes=((0, 1, 2), (0, 1, 2)))
-        intensity = np.tensordot(laser, weights[:, :, 2], axes=((0, 1), (0, 1)))
+        # Not as matrix products: BLAS sums in an order that depends on the number of threads, and the bytes with it.
+        clean = np.einsum("kb,krc->brc", basis, weights[:, :, :2].reshape(len(basis), *weights.shape[3:]))
+        intensity = np.einsum("me,merc->rc", laser, weights[:, :, 2])
         reflectance = clean + sensor.noise(clean) * noise.standard_normal(clean.shape, dtype=np.float32)
         inside = (slice(FACTOR, -FACTOR), slice(MARGIN * FACTOR, (MARGIN + width) * FACTOR))
         top = _pixel_mean((town.terrain[cells] + town.canvas.height[cells])[inside])
@@ -124,13 +125,14 @@ def observe(town: Town, sensor: Sensor, seed: int, cell: float, chunk: int = 64)
 
 
 def _basis(sensor: Sensor) -> tuple[Array, Array]:
-    """End members as sensed, [materials, 3, (sun, sky), bands], and at the laser's wavelength, [materials, 3]."""
+    """End members as sensed, [materials × 3 × (sun, sky), bands], and at the laser's wavelength, [materials, 3]."""
     grid = np.arange(350.0, 2551.0)
     spectra = end_members(grid)
     sky = diffuse_share(grid)
     seen = np.stack([spectra * (1 - sky), spectra * sky], axis=2)
     at_laser = spectra[:, :, np.searchsorted(grid, _LASER)]
-    return (seen @ sensor.response(grid).T).astype(np.float32), at_laser.astype(np.float32)
+    basis = (seen @ sensor.response(grid).T).reshape(-1, len(sensor.wavelengths))
+    return basis.astype(np.float32), at_laser.astype(np.float32)
 
 
 def _mix(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +41,8 @@ class Frame:
     def to_map(self, s: float, t: float) -> tuple[float, float]:
         """(x, y) of a street position, by fixed-point iteration (the bends are gentle, so it converges)."""
         u, v = s, t
-        for _ in range(12):
-            u, v = s - float(self._bend(np.float64(v), 0)), t - float(self._bend(np.float64(u), 1))
+        for _ in range(10):
+            u, v = s - self._bend_at(v, 0), t - self._bend_at(u, 1)
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return u * cos - v * sin, u * sin + v * cos
 
@@ -50,12 +51,15 @@ class Frame:
         cos, sin = float(np.cos(self.angle)), float(np.sin(self.angle))
         return (-sin, cos) if which else (cos, sin)
 
-    def _bend(self, along: Array | np.float64, which: int) -> Array:
-        amplitude, wavelength, phase = np.array(self.bends[which::2], np.float32).T
-        turns = np.multiply.outer(np.float32(2 * np.pi) / wavelength, along)
-        shape = (-1, *([1] * np.ndim(along)))
-        bend: Array = (amplitude.reshape(shape) * np.sin(turns + phase.reshape(shape))).sum(axis=0)
+    def _bend(self, along: Array, which: int) -> Array:
+        bend = np.zeros_like(along)
+        for amplitude, wavelength, phase in self.bends[which::2]:
+            bend += amplitude * np.sin(2 * np.pi / wavelength * along + phase)
         return bend
+
+    def _bend_at(self, along: float, which: int) -> float:
+        """The same for one position: plain floats, since every object drawn asks for some twenty."""
+        return sum(a * math.sin(2 * math.pi / w * along + p) for a, w, p in self.bends[which::2])
 
 
 @dataclass(frozen=True)
