@@ -151,7 +151,7 @@ class Scene:
             layer = read_window(files.mask, window, [1])[0]
             valid &= (layer != 0) & ~is_nodata(layer, files.mask.nodata)
         hsi[:, ~valid] = 0
-        pass
+        lidar[:, ~valid] = 0
         return Block(hsi, lidar, valid)
 
     def matching(self, bands: Bands) -> Scene:
