@@ -87,6 +87,44 @@ class Accuracy:
         return _ratio(self.oa - expected, 1 - expected)
 
     @property
+    def oa_se(self) -> float:
+        """Standard error of `oa`, were the truth pixels drawn independently at random: √(p(1 − p)/n)."""
+        return _standard_error(np.array([self.oa]), np.array([self.pixels]))[0]
+
+    @property
+    def kappa_se(self) -> float:
+        """Large-sample standard error of `kappa` under independent draws (Fleiss et al., 1969)."""
+        counts = np.zeros((len(self.names) + 1,) * 2)
+        counts[1:, 1:], counts[1:, 0] = self.matrix, self.unclassified
+        n = counts.sum()
+        if not n:
+            return np.nan
+        share = counts / n
+        truth, mapped = share.sum(axis=1), share.sum(axis=0)
+        agreed, expected = np.trace(share), truth @ mapped
+        if expected == 1:
+            return np.nan
+        third = np.diag(share) @ (truth + mapped)
+        fourth = (share * (mapped[:, None] + truth[None, :]) ** 2).sum()
+        miss, rest = 1 - agreed, 1 - expected
+        variance = (
+            agreed * miss / rest**2
+            + 2 * miss * (2 * agreed * expected - third) / rest**3
+            + miss**2 * (fourth - 4 * expected**2) / rest**4
+        ) / n
+        return float(np.sqrt(max(variance, 0.0)))
+
+    @property
+    def precision_se(self) -> NDArray[np.float64]:
+        """Standard error of `precision`, [K], under independent draws."""
+        return _standard_error(self.precision, self.mapped)
+
+    @property
+    def recall_se(self) -> NDArray[np.float64]:
+        """Standard error of `recall`, [K], under independent draws."""
+        return _standard_error(self.recall, self.support)
+
+    @property
     def precision(self) -> NDArray[np.float64]:
         """User's accuracy, [K]: right pixels of those mapped as the class."""
         return _ratios(np.diag(self.matrix), self.mapped)
@@ -114,7 +152,9 @@ class Accuracy:
             "mapped_pixels": self.mapped,
             "unclassified_pixels": self.unclassified,
             "precision": self.precision,
+            "precision_standard_error": self.precision_se,
             "recall": self.recall,
+            "recall_standard_error": self.recall_se,
             "f1": self.f1,
             "iou": self.iou,
         }
@@ -122,9 +162,11 @@ class Accuracy:
             "pixels": self.pixels,
             "coverage": _defined(self.coverage),
             "overall_accuracy": _defined(self.oa),
+            "overall_accuracy_standard_error": _defined(self.oa_se),
             "overall_accuracy_classified": _defined(self.oa_classified),
             "average_accuracy": _defined(self.aa),
             "kappa": _defined(self.kappa),
+            "kappa_standard_error": _defined(self.kappa_se),
             "classes": [
                 {"name": name} | {key: _defined(column[index].item()) for key, column in columns.items()}
                 for index, name in enumerate(self.names)
@@ -144,9 +186,10 @@ class Accuracy:
 
     def _summary(self) -> str:
         lines = [
-            f"Overall accuracy (OA)  {_percent(self.oa)}   of {self.pixels:,} truth pixels",
+            f"Overall accuracy (OA)  {_percent(self.oa)}   of {self.pixels:,} truth pixels"
+            f"{_plus_minus(100 * self.oa_se)}",
             f"Average accuracy (AA)  {_percent(self.aa)}   mean recall of {np.count_nonzero(self.support)} classes",
-            f"Kappa                  {_score(self.kappa, 4):>8}",
+            f"Kappa                  {_score(self.kappa, 4):>8}{_plus_minus(self.kappa_se, 4)}",
         ]
         if self.unclassified.any():
             left = self.unclassified.sum()
@@ -214,6 +257,10 @@ def _ratios(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
+def _standard_error(share: NDArray[np.float64], count: NDArray[np.integer]) -> NDArray[np.float64]:
+    return np.sqrt(_ratios(share * (1 - share), count))
+
+
 def _defined(value: float) -> float | None:
     return None if np.isnan(value) else value
 
@@ -224,6 +271,10 @@ def _score(value: float, digits: int) -> str:
 
 def _percent(value: float) -> str:
     return f"{_score(100 * value, 2):>6} %"
+
+
+def _plus_minus(error: float, digits: int = 2) -> str:
+    return "" if np.isnan(error) else f"   standard error {error:.{digits}f}"
 
 
 def _shortened(name: str) -> str:

@@ -80,6 +80,7 @@ def test_undefined_scores_are_null_in_json() -> None:
     assert absent == {
         "name": "class 3", "truth_pixels": 0, "mapped_pixels": 0, "unclassified_pixels": 0,
         "precision": None, "recall": None, "f1": None, "iou": None,
+        "precision_standard_error": None, "recall_standard_error": None,
     }  # fmt: skip
     assert facts["overall_accuracy"] == 0.5 and facts["average_accuracy"] == 0.5
 
@@ -87,9 +88,9 @@ def test_undefined_scores_are_null_in_json() -> None:
 def test_text_by_hand() -> None:
     ours = Accuracy.of(np.array([[0, 90, 10], [5, 0, 95]]), ("Tree", "Road"), ("something was left out",))
     assert ours.to_text() == (
-        "Overall accuracy (OA)   92.50 %   of 200 truth pixels\n"
+        "Overall accuracy (OA)   92.50 %   of 200 truth pixels   standard error 1.86\n"
         "Average accuracy (AA)   92.50 %   mean recall of 2 classes\n"
-        "Kappa                    0.8537\n"
+        "Kappa                    0.8537   standard error 0.0354\n"
         "Classified              97.50 %   5 unclassified, counted as wrong\n"
         "OA of the classified    94.87 %\n"
         "Note: something was left out\n"
@@ -115,3 +116,31 @@ def test_text_fits_the_terminal(classes: int) -> None:
     assert max(map(len, text.splitlines())) <= 100
     for count in counts.ravel():
         assert str(count) in text
+
+
+def test_kappa_and_its_standard_error_of_congalton_and_green() -> None:
+    """Analyst 1 of "Assessing the Accuracy of Remotely Sensed Data": overall 74 %, kappa 0.65."""
+    first = np.array([[65, 4, 22, 24], [6, 81, 5, 8], [0, 11, 85, 19], [4, 7, 3, 90]])
+    accuracy = Accuracy(("D", "C", "AG", "SB"), first, np.zeros(4, np.int64))
+    assert round(accuracy.oa, 2) == 0.74 and round(accuracy.kappa, 2) == 0.65
+    # The book prints a variance of 0.0007778, which pairs the margins of θ4 with their own indices; the formula, by
+    # Fleiss, Cohen & Everitt (1969), crosses them. The test below shows which of the two is the spread of kappa.
+    assert round(accuracy.kappa_se**2, 6) == 0.000770
+    share, n = first / first.sum(), first.sum()
+    truth, mapped = share.sum(1), share.sum(0)
+    agreed, chance = np.trace(share), truth @ mapped
+    uncrossed = (share * (truth[:, None] + mapped[None, :]) ** 2).sum()
+    crossed = (share * (mapped[:, None] + truth[None, :]) ** 2).sum()
+    shift = (1 - agreed) ** 2 * (uncrossed - crossed) / (1 - chance) ** 4 / n
+    assert round(accuracy.kappa_se**2 + shift, 7) == 0.0007778
+
+
+def test_standard_errors_equal_the_spread_of_many_draws() -> None:
+    random = np.random.default_rng(0)
+    share = np.array([[0.30, 0.05, 0.02], [0.04, 0.25, 0.03], [0.06, 0.05, 0.20]])
+    draws = random.multinomial(800, share.ravel(), size=4000).reshape(-1, 3, 3)
+    found = [Accuracy(("a", "b", "c"), draw, np.zeros(3, np.int64)) for draw in draws]
+    for score in ("oa", "kappa", "precision", "recall"):
+        values = np.array([getattr(one, score) for one in found])
+        errors = np.array([getattr(one, f"{score}_se") for one in found])
+        np.testing.assert_allclose(errors.mean(0), values.std(0), rtol=0.05)
