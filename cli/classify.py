@@ -59,7 +59,9 @@ def command(
         progress=True,
         say=click.echo,
     )
-    click.echo(f"Classified {done.pixels:,} pixels in {done.seconds:.0f} s ({done.pixels / done.seconds:,.0f} pixels/s):")
+    click.echo(
+        f"Classified {done.pixels:,} pixels in {done.seconds:.0f} s ({done.pixels / done.seconds:,.0f} pixels/s):"
+    )
     width = max(map(len, done.classes.names))
     for name, count in zip(done.classes.names, done.counts, strict=True):
         click.echo(f"  {name:<{width}}  {count:>10,}  {count / max(done.pixels, 1):6.1%}")

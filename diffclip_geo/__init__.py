@@ -21,7 +21,7 @@ _HOME = {
     "evaluate": "evaluation",
     "info": "inspection",
 }
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as reproject_points
 from rasterio.windows import Window
 
 from .errors import RasterError
 from .grid import Grid
-from .rasters import gdal, read_window
+from .rasters import Raster, gdal, read_window, without_mask
+from .resampling import pixels_on, pixels_per_pixel
 
 _SAME = 0.01  # pixels: lattices closer than this are one; file formats round origins to less
 _FINER = 1.001  # linear pixel ratio above which values are averaged rather than interpolated
@@ -56,7 +56,7 @@ class Alignment:
         return f"{how}; overlap {100 * self.overlap:.1f} %"
 
 
-def align(path: Path, dataset: DatasetReader, grid: Grid) -> Alignment:
+def align(path: Path, dataset: Raster, grid: Grid) -> Alignment:
     """Compare the raster at `path` with `grid`. A coordinate system missing on one side is taken to be the other's.
 
     Raises
@@ -73,24 +73,27 @@ def align(path: Path, dataset: DatasetReader, grid: Grid) -> Alignment:
         return Alignment("none", 1.0, (0.0, 0.0), 1.0)
     corners_column = np.array([0.0, grid.width, 0.0, grid.width])
     corners_row = np.array([0.0, 0.0, grid.height, grid.height])
-    column, row = _pixels_on(grid, raster, corners_column, corners_row)
+    column, row = pixels_on(grid, raster, corners_column, corners_row)
     offset_column, offset_row = column - corners_column, row - corners_row
     overlap = _overlap(grid, raster)
-    start_column, start_row = _pixels_on(raster, grid, np.zeros(1), np.zeros(1))
+    start_column, start_row = pixels_on(raster, grid, np.zeros(1), np.zeros(1))
     origin = (float(start_row[0]), float(start_column[0]))
     shift = np.stack([offset_row, offset_column])
     if np.all(np.isfinite(shift)) and np.abs(shift - np.round(shift[:, :1])).max() < _SAME:
         same = raster.shape == grid.shape and np.abs(shift).max() < _SAME
         return Alignment("none" if same else "nearest", 1.0, origin, overlap)
-    ratio = _ratio(grid, raster)
+    ratio = pixels_per_pixel(raster, grid)
     return Alignment("average" if ratio > _FINER else "bilinear", ratio, origin, overlap)
 
 
-def on_grid(dataset: DatasetReader, grid: Grid, resampling: str, nodata: float | None) -> DatasetReader | WarpedVRT:
+def on_grid(dataset: Raster, grid: Grid, resampling: str, nodata: float | None) -> Raster:
     """The raster seen on `grid`: itself, or a view that warps what is asked for and is NaN where there is no data."""
     if resampling == "none":
         return dataset
     source, target = _common_crs(dataset.crs, grid, Grid.of(dataset))
+    plain = without_mask(dataset)
+    if plain is not dataset:
+        dataset, nodata = plain, np.nan
     with gdal():
         return WarpedVRT(
             dataset,
@@ -110,20 +113,20 @@ def on_grid(dataset: DatasetReader, grid: Grid, resampling: str, nodata: float |
         )
 
 
-def read_view(view: DatasetReader | WarpedVRT, window: Window) -> NDArray[np.generic]:
-    """Raw values [C, h, w] of a window of what `on_grid` returned; the same for a pixel whichever window it is in.
+def read_view(view: Raster, window: Window, bands: list[int] | None = None) -> NDArray[np.generic]:
+    """Raw values [C, h, w] of a window, of all bands or of `bands` (from 1); the same whichever window a pixel is in.
 
     GDAL rounds differently with the window asked for, so a warped view is read in fixed squares and cut.
     """
     if not isinstance(view, WarpedVRT):
-        return read_window(view, window)
+        return read_window(view, window, bands)
     top, left = window.row_off // _SQUARE * _SQUARE, window.col_off // _SQUARE * _SQUARE
     bottom, right = window.row_off + window.height, window.col_off + window.width
     rows = [
         np.concatenate(
             [
                 read_window(
-                    view, Window(column, row, min(_SQUARE, view.width - column), min(_SQUARE, view.height - row))
+                    view, Window(column, row, min(_SQUARE, view.width - column), min(_SQUARE, view.height - row)), bands
                 )
                 for column in range(left, right, _SQUARE)
             ],
@@ -140,34 +143,14 @@ def is_unplaced(grid: Grid) -> bool:
     return grid.crs is None and abs(grid.transform.a) == 1 and grid.transform.c == 0 and grid.transform.f == 0
 
 
-def _pixels_on(
-    grid: Grid, other: Grid, column: NDArray[np.float64], row: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pixel coordinates (column, row) on `other` of pixel coordinates on `grid`."""
-    x, y = grid.to_map(column, row)
-    if grid.crs is not None and other.crs is not None and grid.crs != other.crs:
-        xs, ys = reproject_points(grid.crs, other.crs, x.ravel(), y.ravel())
-        x, y = np.reshape(xs, x.shape), np.reshape(ys, y.shape)
-    return other.to_pixels(x, y)
-
-
 def _overlap(grid: Grid, raster: Grid) -> float:
     """Share of (a lattice of) grid pixel centres that lie on the raster."""
     rows = (np.arange(min(grid.height, _LATTICE)) + 0.5) * grid.height / min(grid.height, _LATTICE)
     columns = (np.arange(min(grid.width, _LATTICE)) + 0.5) * grid.width / min(grid.width, _LATTICE)
     row, column = np.meshgrid(rows, columns, indexing="ij")
-    column, row = _pixels_on(grid, raster, column, row)
+    column, row = pixels_on(grid, raster, column, row)
     with np.errstate(invalid="ignore"):
         return float(((row >= 0) & (row < raster.height) & (column >= 0) & (column < raster.width)).mean())
-
-
-def _ratio(grid: Grid, raster: Grid) -> float:
-    """Linear number of raster pixels per grid pixel at the middle of the grid."""
-    middle = np.array([grid.width / 2, grid.height / 2])
-    steps = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + middle
-    column, row = _pixels_on(grid, raster, steps[:, 0], steps[:, 1])
-    jacobian = np.array([[column[1] - column[0], column[2] - column[0]], [row[1] - row[0], row[2] - row[0]]])
-    return float(np.sqrt(abs(np.linalg.det(jacobian))))
 
 
 def _common_crs(crs: CRS | None, grid: Grid, raster: Grid) -> tuple[CRS, CRS]:

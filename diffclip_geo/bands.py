@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from .errors import OptionError, RasterError
+from .rasters import Raster, name_of, source_of
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WITH_UNIT = re.compile(r"(\d+(?:\.\d+)?)\s*\(?(nanomet\w*|nm|micromet\w*|microns?|um|µm|μm)\b", re.IGNORECASE)
@@ -96,7 +97,7 @@ class Bands:
         )
 
 
-def read_bands(dataset: DatasetReader, bad_bands: str = "") -> Bands:
+def read_bands(dataset: Raster, bad_bands: str = "") -> Bands:
     """Read names, wavelengths and the bad band list from ENVI header fields, GDAL band metadata or band descriptions.
 
     `bad_bands` lists more bands to drop, counted from 1: "1-4,105-120". No pixel is read.
@@ -108,6 +109,7 @@ def read_bands(dataset: DatasetReader, bad_bands: str = "") -> Bands:
     OptionError
         `bad_bands` cannot be parsed or names a band that is not there.
     """
+    dataset = source_of(dataset)
     count = dataset.count
     header = {**dataset.tags(), **dataset.tags(ns="ENVI")}
     units = header.get("wavelength_units", "")
@@ -119,7 +121,7 @@ def read_bands(dataset: DatasetReader, bad_bands: str = "") -> Bands:
     bands = Bands(_names(dataset), wavelengths, fwhm, (True,) * count, ("",) * count)
     bands = bands.drop(_bad_band_list(dataset, header), "bbl").drop(parse_ranges(bad_bands, count), "listed")
     if not bands.kept.size:
-        raise RasterError(dataset.name, "every band is marked bad", "correct the bbl of the header or --bad-bands")
+        raise RasterError(name_of(dataset), "every band is marked bad", "correct the bbl of the header or --bad-bands")
     return bands
 
 
@@ -195,7 +197,7 @@ def _header_list(
             continue
         if len(values) != dataset.count:
             fault = f"its header lists {len(values)} values of {key} for {dataset.count} bands"
-            raise RasterError(dataset.name, fault, "correct the header")
+            raise RasterError(name_of(dataset), fault, "correct the header")
         if key == "fwhm":
             return _in_nanometres(values, units, _numbers(header.get("wavelength", "")) or values)
         return _in_nanometres(values, units, values)
@@ -231,6 +233,10 @@ def _one_band(dataset: DatasetReader, index: int) -> tuple[float | None, float |
         values = _in_nanometres(wavelength[:1], units, wavelength)
         widths = _in_nanometres(width[:1], units, wavelength) if width else None
         return (values[0] if values else None), (widths[0] if widths else None)
+    of_netcdf = next((value for key, value in tags.items() if re.match(r"netcdf_dim_.*wavelength", key)), "")
+    if _numbers(of_netcdf):  # the coordinate of the band along a dimension of wavelengths
+        values = _in_nanometres(_numbers(of_netcdf)[:1], "", _numbers(of_netcdf))
+        return (values[0] if values else None), None
     imagery = dataset.tags(index, ns="IMAGERY")
     if "CENTRAL_WAVELENGTH_UM" in imagery:
         widths = _numbers(imagery.get("FWHM_UM", ""))
@@ -250,7 +256,7 @@ def _bad_band_list(dataset: DatasetReader, header: Mapping[str, str]) -> list[in
         flags = tuple(values[0] if values else 1.0 for values in per_band)
     if len(flags) != dataset.count:
         fault = f"its header lists {len(flags)} values of bbl for {dataset.count} bands"
-        raise RasterError(dataset.name, fault, "correct the header")
+        raise RasterError(name_of(dataset), fault, "correct the header")
     return [index for index, flag in enumerate(flags) if flag == 0]
 
 

@@ -1,47 +1,84 @@
-"""The trained classifier: from standardised images to class probabilities, and to disk and back."""
+"""The trained classifier: two kernel heads and the language model, blended into calibrated class probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from .classes import ClassTable
 from .exact import ExactEngine
-from .images import Image, SceneStats
+from .images import SceneStats
+from .kernel import KernelRidge
 from .language import LanguageModel
 from .nn.encoder import Encoder, EncoderConfig
 from .nn.fusion import ImageEncoder
-from .presets import Preset
+from .normalisation import Array
+from .presets import BlendSettings, Preset
+from .scenes import Block
+from .temperature import softmax
 from .tensorfiles import load_tensors, save_tensors
+from .views import REACH, View
 from .workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Everything inference needs: classes, normalisation, and the language model."""
+    """Everything inference needs."""
 
     classes: ClassTable
     stats: SceneStats
     model: LanguageModel
+    views: tuple[View, ...]  # brightness-free, raw
+    kernels: tuple[KernelRidge, ...]  # one per view
+    blend: BlendSettings
+    temperature: float
+
+    @property
+    def margin(self) -> int:
+        """Pixels of context around a block."""
+        return max(REACH, self.model.image.encoder.config.window // 2)
 
     def engine(self, device: torch.device | str = "cpu") -> ExactEngine:
-        """The exact engine of this classifier."""
+        """The exact engine of the image encoder."""
         return ExactEngine(self.model.image, device)
 
-    def probabilities(self, engine: ExactEngine, image: Image) -> Tensor:
-        """Softmax over the classes of the valid core pixels in row-major order; float32 `[pixels, K]`."""
-        return torch.softmax(engine.embed(image) @ self.model.text.T / self.model.temperature, -1)
+    def scores(self, engine: ExactEngine, block: Block, margin: int) -> Array:
+        """Blended scores of the valid core pixels in row-major order; float32 `[pixels, K]`."""
+        embedded = engine.embed(self.stats.normalise(block, margin))
+        total = self.blend.language * self.model.scores(embedded)
+        weights = (self.blend.kernel, self.blend.raw_kernel)
+        for weight, view, kernel in zip(weights, self.views, self.kernels, strict=False):
+            total = total + weight * kernel(view(block, margin))
+        return total
+
+    def probabilities(self, engine: ExactEngine, block: Block, margin: int) -> Array:
+        """Calibrated class probabilities of the valid core pixels in row-major order; float32 `[pixels, K]`.
+
+        `block` was read with `margin`, at least the classifier's own.
+        """
+        return softmax(self.scores(engine, block, margin) / self.temperature)
 
 
-def save_language_model(workspace: Workspace, model: LanguageModel) -> None:
-    """Write the weights of the image encoder and the cached text embeddings."""
-    save_tensors(
-        workspace.classifier,
-        {f"image.{name}": tensor for name, tensor in model.image.state_dict().items()} | {"text": model.text},
-        {"temperature": model.temperature},
+def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping[str, Any]) -> None:
+    """Write the classifier and the `facts` of its training. The views belong to stage 1 and are written there."""
+    tensors = {f"image.{name}": tensor for name, tensor in classifier.model.image.state_dict().items()}
+    tensors["text"] = classifier.model.text
+    for number, kernel in enumerate(classifier.kernels):
+        tensors[f"kernel.{number}.shots"] = torch.from_numpy(kernel.shots)
+        tensors[f"kernel.{number}.coefficients"] = torch.from_numpy(kernel.coefficients)
+    save_tensors(workspace.classifier, tensors)
+    workspace.write(
+        workspace.classifier_manifest,
+        {
+            **facts,
+            "classes": classifier.classes.to_dict(),
+            "temperature": classifier.temperature,
+            "language": {"temperature": classifier.model.temperature, "spread": classifier.model.spread},
+            "kernel_widths": [kernel.width for kernel in classifier.kernels],
+        },
     )
 
 
@@ -51,11 +88,22 @@ def load_classifier(workspace: Workspace) -> Classifier:
     trained = workspace.read(workspace.classifier_manifest, "fewshot")
     preset = Preset.from_dict(facts["preset"])
     tensors = load_tensors(workspace.classifier)
-    text = tensors.pop("text")
-    image = ImageEncoder(empty_encoder(preset, facts["channels"]), text.shape[1])
-    image.load_state_dict({name.removeprefix("image."): tensor for name, tensor in tensors.items()})
-    model = LanguageModel(image.eval(), text, trained["temperature"])
-    return Classifier(ClassTable.from_dict(trained["classes"]), SceneStats.from_dict(facts["stats"]), model)
+    text = tensors["text"]
+    image = ImageEncoder(empty_encoder(preset, facts["channels"]), text.shape[1], centre=preset.fewshot.centre)
+    image.load_state_dict({k.removeprefix("image."): v for k, v in tensors.items() if k.startswith("image.")})
+    language = trained["language"]
+    return Classifier(
+        ClassTable.from_dict(trained["classes"]),
+        SceneStats.from_dict(facts["stats"]),
+        LanguageModel(image.eval(), text, language["temperature"], language["spread"]),
+        tuple(View.from_dict(one) for one in facts["views"]),
+        tuple(
+            KernelRidge(tensors[f"kernel.{i}.shots"].numpy(), tensors[f"kernel.{i}.coefficients"].numpy(), width)
+            for i, width in enumerate(trained["kernel_widths"])
+        ),
+        preset.blend,
+        trained["temperature"],
+    )
 
 
 def empty_encoder(preset: Preset, channels: Sequence[int]) -> Encoder:

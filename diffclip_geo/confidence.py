@@ -26,7 +26,10 @@ def _entropy(probabilities: Tensor) -> Tensor:
 MEASURES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "max-prob": (_max_prob, "probability of the class on the map"),
     "margin": (_margin, "probability of the class on the map minus that of the second class"),
-    "entropy": (_entropy, "1 minus the entropy of the class probabilities divided by the logarithm of the number of classes"),
+    "entropy": (
+        _entropy,
+        "1 minus the entropy of the class probabilities divided by the logarithm of the number of classes",
+    ),
 }
 
 

@@ -46,7 +46,8 @@ def split_tokens(
 ) -> tuple[Tensor, Tensor]:
     """Split each sample's tokens at random into visible and masked ones.
 
-    Returns indices (visible `[B, V]`, masked `[B, M]`), each ascending, with M = round(mask_ratio · tokens) and V = tokens − M ≥ 1.
+    Returns indices (visible `[B, V]`, masked `[B, M]`), each ascending, with M = round(mask_ratio · tokens) and V =
+    tokens − M ≥ 1.
     """
     visible = max(1, tokens - round(mask_ratio * tokens))
     order = torch.rand(batch, tokens, generator=generator).argsort(1)

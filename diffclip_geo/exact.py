@@ -17,8 +17,9 @@ MICRO_BATCH = 256  # windows per forward pass
 class ExactEngine:
     """Unit vectors z_image of all valid pixels of an image.
 
-    The spectral projection is computed once per pixel, not once per window. Every forward pass has the same number of windows
-    (the last one is filled up), so that a pixel's result does not depend on its neighbours in the batch or on the tile.
+    The spectral projection is computed once per pixel, not once per window. Every forward pass has the same number of
+    windows (the last one is filled up), so that a pixel's result does not depend on its neighbours in the batch or on
+    the tile.
     """
 
     def __init__(self, model: ImageEncoder, device: torch.device | str = "cpu") -> None:
@@ -51,7 +52,8 @@ class ExactEngine:
             for batch in _equal_batches(centre, MICRO_BATCH):
                 index = batch[:, None] + offset
                 index = torch.where(valid[index], index, batch[:, None])
-                embedded.append(self.model.project([encoder.summarise(tokens[index]) for tokens in flat]).float())
+                summaries = [encoder.summarise(tokens[index], self.model.centre) for tokens in flat]
+                embedded.append(self.model.project(summaries).float())
         return torch.cat(embedded)[: len(row)].cpu()
 
 

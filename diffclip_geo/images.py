@@ -14,12 +14,13 @@ from torch import Tensor
 from .normalisation import ChannelTransform, noise_whitening, robust_standardisation
 from .scenes import Block, Scene
 
+
 @dataclass(frozen=True)
 class Image:
     """All modalities of one stretch of ground, normalised.
 
-    `modalities` are float32 `[H, W, C]`, 0 where invalid; `valid` is bool `[H, W]`. The outer `margin` pixels on every side are
-    context only: they may belong to neighbouring ground, or lie outside the scene (invalid).
+    `modalities` are float32 `[H, W, C]`, 0 where invalid; `valid` is bool `[H, W]`. The outer `margin` pixels on every
+    side are context only: they may belong to neighbouring ground, or lie outside the scene (invalid).
     """
 
     modalities: tuple[Tensor, ...]
@@ -53,7 +54,7 @@ class SceneStats:
         for index in range(len(modalities_of(blocks[0]))):
             images = [np.ascontiguousarray(modalities_of(block)[index].transpose(1, 2, 0)) for block in blocks]
             if components and images[0].shape[-1] >= SPECTRAL:
-                transforms.append(noise_whitening(images, valid, components))
+                transforms.append(noise_whitening(images, valid, components, brightness_free=images[0].shape[-1]))
             else:
                 pixels = np.concatenate([image[mask] for image, mask in zip(images, valid, strict=True)])
                 transforms.append(robust_standardisation(pixels))
@@ -94,7 +95,10 @@ def read_with_margin(scene: Scene, row: int, column: int, height: int, width: in
     bottom, right = min(scene.grid.height, row + height + margin), min(scene.grid.width, column + width + margin)
     return pad(
         scene.read(top, left, bottom - top, right - left),
-        ((top - (row - margin), row + height + margin - bottom), (left - (column - margin), column + width + margin - right)),
+        (
+            (top - (row - margin), row + height + margin - bottom),
+            (left - (column - margin), column + width + margin - right),
+        ),
     )
 
 

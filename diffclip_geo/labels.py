@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from rasterio.errors import RasterioError
-from rasterio.warp import transform as reproject_points
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -24,7 +22,7 @@ from .legends import Legend, read_qml, read_raster_legend
 from .palette import class_colors
 from .rasters import all_windows, data_file, gdal, is_nodata, open_raster, read_window
 from .scenes import crs_name, natural
-from .vectors import Features, read_features
+from .vectors import Features, project, read_features
 
 __all__ = ["ClassTable", "LabelReport", "LabelledPixels", "read_labels"]
 
@@ -239,7 +237,7 @@ def _from_features(path: Path, features: Features, grids: Sequence[Grid]) -> tup
     for scene, grid in enumerate(grids):
         key = "" if grid.crs is None else grid.crs.to_wkt()
         if key not in projected:
-            projected[key] = _project(features.parts, features.crs, grid.crs)
+            projected[key] = project(features.parts, features.crs, grid.crs)
         for piece in _claims_on(projected[key], grid, scene):
             pieces.append(piece)
             reached[piece.part] = True
@@ -255,20 +253,6 @@ def _from_features(path: Path, features: Features, grids: Sequence[Grid]) -> tup
         notes=tuple(notes),
     )
     return _Claims.join(pieces), report
-
-
-def _project(parts: NDArray[np.object_], source: CRS | None, target: CRS | None) -> NDArray[np.object_]:
-    """The parts in the coordinate system of a grid; those that cannot be projected there become empty points."""
-    if source is None or target is None or source == target or not len(parts):
-        return parts
-
-    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = reproject_points(source, target, xy[:, 0], xy[:, 1])
-        return np.column_stack([x, y])
-
-    moved = shapely.transform(parts, move)
-    moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = shapely.Point()
-    return moved
 
 
 def _claims_on(parts: NDArray[np.object_], grid: Grid, scene: int) -> list[_Claims]:

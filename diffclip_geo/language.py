@@ -6,7 +6,9 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,6 +19,7 @@ from .presets import FewshotSettings, Preset
 from .pretraining import step_generator
 from .windows import WindowSource
 
+SPREAD_SAMPLE = 1024  # unlabelled windows
 DECAY = 0.3  # factor of the learning rate after one half and three quarters of the steps
 
 
@@ -36,6 +39,14 @@ class LanguageModel:
     image: ImageEncoder
     text: Tensor
     temperature: float
+    spread: float  # mean standard deviation of the logits over unlabelled pixels
+
+    def scores(self, embedded: Tensor) -> NDArray[np.float32]:
+        """z_image·z_text / τ of embedded pixels `[pixels, D]`, in units of their spread over the scene; `[pixels,
+        K]`.
+        """
+        logits: NDArray[np.float32] = (embedded @ self.text.T / self.temperature / self.spread).numpy()
+        return logits
 
 
 def training_steps(settings: FewshotSettings, labelled: int) -> int:
@@ -54,6 +65,7 @@ def train_language_model(
     encoder: Encoder,
     source: WindowSource,
     label: Tensor,
+    scene: WindowSource,
     texts: Sequence[str],
     preset: Preset,
     *,
@@ -63,8 +75,9 @@ def train_language_model(
 ) -> tuple[LanguageModel, list[TrainingRecord]]:
     """Fine-tune a copy of the encoder so that each labelled window meets the text of its class.
 
-    `label` `[N]` in 0…K−1 belongs to the pixels of `source` in order, `texts` holds one text per class. Batches are balanced
-    over the classes; windows are turned and mirrored at random, all modalities alike. Deterministic given the seed.
+    `label` `[N]` in 0…K−1 belongs to the pixels of `source` in order, `texts` holds one text per class. Batches are
+    balanced over the classes; windows are turned and mirrored at random, all modalities alike. Deterministic given the
+    seed. The spread of the logits is measured on unlabelled windows of `scene`.
     """
     settings = preset.fewshot
     tokens = tokenize(texts)
@@ -72,9 +85,14 @@ def train_language_model(
     words = encode_tokens(tokens, vocabulary).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 2)
-        image = ImageEncoder(copy.deepcopy(encoder), settings.text_width)
+        image = ImageEncoder(copy.deepcopy(encoder), settings.text_width, centre=settings.centre)
         text = TextEncoder(
-            len(vocabulary), words.shape[1], settings.text_width, settings.text_depth, settings.text_heads, settings.text_width
+            len(vocabulary),
+            words.shape[1],
+            settings.text_width,
+            settings.text_depth,
+            settings.text_heads,
+            settings.text_width,
         )
     image, text = image.to(device).train(), text.to(device).train()
     parameters = [*image.parameters(), *text.parameters()]
@@ -94,7 +112,9 @@ def train_language_model(
         windows = [w.to(device) for w in source.gather(which, symmetry)]
         visible = None
         if shown < cells:
-            visible = torch.rand(settings.batch, cells, generator=generator).argsort(1)[:, :shown].to(device)
+            order = torch.rand(settings.batch, cells, generator=generator)
+            order[:, cells // 2] = -1  # the centre is always shown, and first
+            visible = order.argsort(1)[:, :shown].to(device)
             windows = [w.gather(1, visible[..., None].expand(-1, -1, w.shape[-1])) for w in windows]
         loss = contrastive_loss(image(windows, visible), text(words), label[which].to(device), settings.temperature)
         optimiser.zero_grad(set_to_none=True)
@@ -103,5 +123,9 @@ def train_language_model(
         optimiser.step()
         records.append(TrainingRecord(step + 1, loss.item(), rate))
     with torch.inference_mode():
-        embeddings = text.eval()(words).clone()
-    return LanguageModel(image.eval(), embeddings, settings.temperature), records
+        embeddings = text.eval()(words).cpu()
+        image = image.eval()
+        which = torch.randint(len(scene), (SPREAD_SAMPLE,), generator=torch.Generator().manual_seed(seed))
+        embedded = torch.cat([image([w.to(device) for w in scene.gather(part)]).cpu() for part in which.split(256)])
+        spread = float((embedded @ embeddings.T / settings.temperature).std(0).mean())
+    return LanguageModel(image.cpu(), embeddings.clone(), settings.temperature, max(spread, 1e-6)), records

@@ -1,4 +1,6 @@
-"""From raster values to the numbers a network sees: robust standardisation, or noise-whitened components of the spectrum."""
+"""From raster values to the numbers a network sees: robust standardisation, or noise-whitened components of the
+spectrum.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ RIDGE = 0.02  # of the noise covariance towards white noise, so that it can be i
 
 @dataclass(frozen=True)
 class ChannelTransform:
-    """A per-pixel map of the channels of one modality; every step is optional but the standardisation.
+    """A per-pixel map of channels; every step is optional but the standardisation.
 
-    1. `reference` `[C]`: divide by the mean spectrum, then by the pixel's norm. Brightness (illumination, slope, shadow) goes.
+    1. `reference` `[S]`, S ≤ C: divide the first S channels by this mean spectrum, then by the pixel's norm. Brightness
+       (illumination, slope, shadow) goes.
     2. `centre`, `scale` `[C]`: standardise, and clip to ±10.
     3. `mixing` `[C, D]`: project to components.
     """
@@ -37,9 +40,7 @@ class ChannelTransform:
 
     def __call__(self, pixels: Array) -> Array:
         """Values `[…, C]` → float32 `[…, channels]`."""
-        if self.reference is not None:
-            pixels = unit_norm(pixels / self.reference)
-        standard = ((pixels - self.centre) / self.scale).clip(-CLIP, CLIP)
+        standard = ((_without_brightness(pixels, self.reference) - self.centre) / self.scale).clip(-CLIP, CLIP)
         return (standard if self.mixing is None else standard @ self.mixing).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,10 +59,19 @@ def unit_norm(pixels: Array) -> Array:
     return pixels / np.where(size > 0, size, 1)
 
 
+def _without_brightness(pixels: Array, reference: Array | None) -> Array:
+    """The leading channels divided by their reference spectrum and brought to unit norm, the others as they are."""
+    if reference is None:
+        return pixels
+    spectral = len(reference)
+    return np.concatenate([unit_norm(pixels[..., :spectral] / reference), pixels[..., spectral:]], -1)
+
+
 def robust_standardisation(pixels: Array) -> ChannelTransform:
     """Median and normal-consistent interquartile range of the pixels `[N, C]`.
 
-    A channel whose quartiles coincide (a raster that is mostly ground at height 0) falls back to its standard deviation.
+    A channel whose quartiles coincide (a raster that is mostly ground at height 0) falls back to its standard
+    deviation.
     """
     low, middle, high = np.percentile(pixels, (25, 50, 75), axis=0)
     spread, deviation = (high - low) / 1.349, pixels.std(0)
@@ -69,26 +79,34 @@ def robust_standardisation(pixels: Array) -> ChannelTransform:
     return ChannelTransform(middle.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32))
 
 
-def noise_whitening(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], components: int) -> ChannelTransform:
-    """Maximum-noise-fraction components of brightness-free spectra (Green et al., IEEE TGRS 1988), learned without labels.
+def noise_whitening(
+    images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], components: int, *, brightness_free: int = 0
+) -> ChannelTransform:
+    """Maximum-noise-fraction components (Green et al., IEEE TGRS 1988), learned without labels.
 
-    The covariance N of the differences between adjacent pixels, over the calmer half of the pairs, estimates what varies within
-    one object: sensor noise and texture. In coordinates where N is the identity, the leading principal components of the scene
-    are those in which objects differ most beyond that. They keep their spread, the root of their signal-to-noise ratio, so
-    that distances count a component by how much it can be trusted; in all they have unit variance per component.
+    The covariance N of the differences between adjacent pixels, over the calmer half of the pairs, estimates what
+    varies within one object: sensor noise and texture. In coordinates where N is the identity, the leading principal
+    components of the scene are those in which objects differ most beyond that. They keep their spread, the root of
+    their signal-to-noise ratio, so that distances count a component by how much it can be trusted; in all they have
+    unit variance per component.
 
-    `images` are `[H, W, C]`, `valid` `[H, W]`.
+    `images` are `[H, W, C]`, `valid` `[H, W]`. The first `brightness_free` channels are a spectrum whose brightness is
+    removed.
     """
     pixels = np.concatenate([image[mask] for image, mask in zip(images, valid, strict=True)])
-    reference = pixels.mean(0)
-    reference = np.where(np.abs(reference) > 1e-6 * np.abs(reference).max(), reference, 1).astype(np.float32)
-    shape = robust_standardisation(unit_norm(pixels / reference))
+    reference = None
+    if brightness_free:
+        reference = pixels[:, :brightness_free].mean(0)
+        reference = np.where(np.abs(reference) > 1e-6 * np.abs(reference).max(), reference, 1).astype(np.float32)
+    shape = robust_standardisation(_without_brightness(pixels, reference))
     whole = ChannelTransform(shape.centre, shape.scale, reference)
     standard = [whole(image) for image in images]
-    differences = np.concatenate([d for z, mask in zip(standard, valid, strict=True) for d in _adjacent_differences(z, mask)])
+    differences = np.concatenate(
+        [d for z, mask in zip(standard, valid, strict=True) for d in _adjacent_differences(z, mask)]
+    )
     size = (differences**2 / np.maximum(differences.var(0), 1e-12)).mean(1)
     calm = differences[size <= np.quantile(size, CALM)] if len(size) else differences
-    channels = len(reference)
+    channels = pixels.shape[1]
     noise = (calm.T @ calm / max(len(calm), 1)).astype(np.float64)
     level = np.trace(noise) / channels
     noise = (1 - RIDGE) * noise / level + RIDGE * np.eye(channels) if level > 0 else np.eye(channels)
@@ -99,7 +117,9 @@ def noise_whitening(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]],
     kept = slice(None, -min(components, channels) - 1, -1)
     mixing = whiten @ axes[:, kept]
     mixing /= np.sqrt(max(spread[kept].mean(), 1e-12))
-    mixing *= np.sign(mixing[np.abs(mixing).argmax(0), np.arange(mixing.shape[1])])  # eigenvectors have no sign of their own
+    mixing *= np.sign(
+        mixing[np.abs(mixing).argmax(0), np.arange(mixing.shape[1])]
+    )  # eigenvectors have no sign of their own
     return ChannelTransform(shape.centre, shape.scale, reference, mixing.astype(np.float32))
 
 

@@ -41,7 +41,7 @@ def plot_losses(path: Path, curves: Mapping[str, Sequence[float]], title: str) -
 
 
 def plot_restorations(path: Path, samples: Sequence[Restoration], bands: Sequence[int], title: str) -> None:
-    """Show windows clean, masked and noised, and restored, one row each; three `bands` as red, green, blue, or one in grey."""
+    """Show windows clean, masked and noised, and restored, one row each, in three `bands` or in one (grey)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.6, 2.1 * len(samples) + 0.6), layout="constrained")

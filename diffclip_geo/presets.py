@@ -14,7 +14,7 @@ from .errors import OptionError
 
 @dataclass(frozen=True)
 class InputSettings:
-    """What the encoder sees of a spectrum: so many noise-whitened components, or (0) all standardised bands, as published."""
+    """What the encoder sees of a spectrum: noise-whitened components, or (0) all standardised bands, as published."""
 
     components: int
 
@@ -53,8 +53,10 @@ class PretrainingSettings:
 
 @dataclass(frozen=True)
 class FewshotSettings:
-    """Stage 2. `epochs` passes over the labelled pixels, but at least `least_steps` steps; `visible` is the share of a window's
-    cells shown in each training step (1: all, as published)."""
+    """Stage 2. `epochs` passes over the labelled pixels, but at least `least_steps` steps; `visible` is the share of a
+    window's cells shown in each training step (1: all, as published); `centre` adds the centre pixel's tokens to
+    the class tokens.
+    """
 
     epochs: int
     least_steps: int
@@ -63,9 +65,22 @@ class FewshotSettings:
     weight_decay: float
     temperature: float
     visible: float
+    centre: bool
     text_width: int
     text_depth: int
     text_heads: int
+
+
+@dataclass(frozen=True)
+class BlendSettings:
+    """Weights of the experts whose scores make a class: 0 leaves one out, and language alone is the published method.
+
+    Every expert's scores are in units of their own spread over the unlabelled scene.
+    """
+
+    language: float  # similarity to the class texts
+    kernel: float  # kernel head on brightness-free components
+    raw_kernel: float  # kernel head on components with brightness
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,7 @@ class Preset:
     decoder: DecoderSettings
     pretraining: PretrainingSettings
     fewshot: FewshotSettings
+    blend: BlendSettings
 
     def to_dict(self) -> dict[str, Any]:
         """Plain tables, as in the TOML file."""
@@ -93,6 +109,7 @@ class Preset:
             DecoderSettings(**tables["decoder"]),
             PretrainingSettings(**tables["pretraining"]),
             FewshotSettings(**tables["fewshot"]),
+            BlendSettings(**tables["blend"]),
         )
 
 
@@ -106,13 +123,19 @@ def load_preset(name: str) -> Preset:
     """The preset called `name`, or the one in the TOML file `name`. Raises OptionError."""
     if name.endswith(".toml"):
         if not Path(name).is_file():
-            raise OptionError(name, "there is no such preset file", f"give a file or one of {', '.join(preset_names())}")
+            raise OptionError(
+                name, "there is no such preset file", f"give a file or one of {', '.join(preset_names())}"
+            )
         text = Path(name).read_text(encoding="utf-8")
     elif name in preset_names():
         text = resources.files("diffclip_geo.models.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     else:
-        raise OptionError(f"preset {name!r}", "is not known", f"use one of {', '.join(preset_names())}, or a .toml file")
+        raise OptionError(
+            f"preset {name!r}", "is not known", f"use one of {', '.join(preset_names())}, or a .toml file"
+        )
     try:
         return Preset.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
-        raise OptionError(name, f"is not a preset ({error})", "start from a copy of one that comes with the package") from error
+        raise OptionError(
+            name, f"is not a preset ({error})", "start from a copy of one that comes with the package"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,12 +88,17 @@ class Checkpoint:
         if not self.path.is_file():
             return []
         facts = load_facts(self.path)
-        if facts.get("fingerprint") != self.facts:
+        if _canonical(facts.get("fingerprint")) != _canonical(self.facts):
             return []
         tensors = load_tensors(self.path)
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         restore_optimiser(optimiser, tensors)
         return [LossRecord(i + 1, *pair) for i, pair in enumerate(facts["losses"])]
+
+
+def _canonical(facts: object) -> str:
+    """Facts as text, in which tuples are lists and NaN (a nodata value) equals itself, as before and after a file."""
+    return json.dumps(facts, sort_keys=True)
 
 
 def pretrain_windows(
@@ -174,6 +180,5 @@ def restore_samples(
     noised = torch.full_like(pixels, torch.nan).scatter(1, corruption.visible[..., None].expand_as(seen), seen)
     restored = model.restore(pixels, modality, corruption)
     shape = (side, side, pixels.shape[-1])
-    return [
-        Restoration(*(t[i].view(shape).cpu() for t in (pixels, noised, restored)), int(timestep[i])) for i in range(count)
-    ]
+    pictures = [t.view(count, *shape).cpu() for t in (pixels, noised, restored)]
+    return [Restoration(clean, seen, whole, int(t)) for clean, seen, whole, t in zip(*pictures, timestep, strict=True)]

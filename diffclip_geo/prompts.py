@@ -21,20 +21,23 @@ PROMPTS = (*TEMPLATES, "p5")
 def class_prompts(names: Sequence[str], prompt: str, texts: Mapping[str, str] | None = None) -> list[str]:
     """One text per class.
 
-    `prompt` is p1…p5 or a template of your own with ``{class}``; p5 takes the description of the class from `texts` (keys are
-    compared without case), and falls back to p4 for a class that has none. Raises OptionError for any other prompt.
+    `prompt` is p1…p5 or a template of your own with ``{class}``; p5 takes the description of the class from `texts`
+    (keys are compared without case), and falls back to p4 for a class that has none. Raises OptionError for any other
+    prompt.
     """
     if prompt == "p5":
         described = {key.casefold(): text for key, text in (texts or {}).items()}
         return [described.get(name.casefold()) or TEMPLATES["p4"].replace("{class}", name) for name in names]
     template = TEMPLATES.get(prompt, prompt)
     if "{class}" not in template:
-        raise OptionError(f"prompt {prompt!r}", "has no {class} in it", f"use one of {', '.join(PROMPTS)} or a template")
+        raise OptionError(
+            f"prompt {prompt!r}", "has no {class} in it", f"use one of {', '.join(PROMPTS)} or a template"
+        )
     return [template.replace("{class}", name) for name in names]
 
 
 def load_texts(path: Path | None = None) -> dict[str, str]:
-    """Descriptions by class name from a TOML file with a table ``[classes]``, or the common land-cover ones that ship here."""
+    """Descriptions by class name from a TOML table ``[classes]``, or those of common land cover that ship here."""
     if path is None:
         source = resources.files("diffclip_geo.models.texts").joinpath("landcover.toml").read_text(encoding="utf-8")
         return dict(tomllib.loads(source)["classes"])
@@ -43,7 +46,11 @@ def load_texts(path: Path | None = None) -> dict[str, str]:
     try:
         classes = tomllib.loads(path.read_text(encoding="utf-8"))["classes"]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise OptionError(path, f"is not a class-text file ({error})", 'write a table [classes] with lines like "tree" = "…"') from error
+        raise OptionError(
+            path, f"is not a class-text file ({error})", 'write a table [classes] with lines like "tree" = "…"'
+        ) from error
     if not all(isinstance(text, str) for text in classes.values()):
-        raise OptionError(path, "has a class whose text is not a string", 'write lines like "tree" = "…" under [classes]')
+        raise OptionError(
+            path, "has a class whose text is not a string", 'write lines like "tree" = "…" under [classes]'
+        )
     return dict(classes)

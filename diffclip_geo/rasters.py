@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from .errors import RasterError
+from .mosaics import LIST_ENDINGS, has_mask, listed_tiles, mosaic_vrt, unmasked_vrt
+
+Raster = DatasetReader | WarpedVRT  # the latter warps what has control points instead of a transform
 
 # GDAL leaves a ".properties" file beside a compressed ENVI image it has read; inputs stay as they are.
 _GDAL_OPTIONS = {"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}
@@ -24,6 +28,8 @@ _ENVI_ENDINGS = ("", ".bsq", ".bil", ".bip", ".dat", ".img", ".raw", ".bin", ".c
 # Values that files use as fill without declaring it. No elevation, height or reflectance takes them by chance.
 UNDECLARED_FILLS = (-9999.0, -32768.0, -32767.0)
 _LARGEST = 1e30  # beyond it lies fill: ±3.4e38 in float32
+_MEMORY, _MEMORY_ENDING = "/vsimem/diffclip-geo-", ".vrt"  # where the text of virtual rasters is read from
+_INSIDE = re.compile(r'^(?P<driver>[A-Za-z][A-Za-z0-9_]{2,}):"?(?P<file>[^"]+?)"?(?P<rest>:[^"]*)$')
 
 
 @contextmanager
@@ -48,8 +54,12 @@ def data_file(path: Path) -> Path:
     )
 
 
-def open_raster(path: Path) -> DatasetReader:
+def open_raster(path: Path) -> Raster:
     """Open a raster for reading; close it, or use it in a `with`.
+
+    A text file that lists rasters (.txt, .lst) opens as their mosaic, a container with one image (HDF5, NetCDF) as that
+    image. A raster with ground control points or rational polynomials instead of a transform is seen through a warp to
+    a regular grid (nearest pixel); `source_of` gives the file behind it.
 
     Raises
     ------
@@ -59,21 +69,69 @@ def open_raster(path: Path) -> DatasetReader:
     path = data_file(path)
     _check_exists(path)
     with gdal():
-        try:
-            dataset = rasterio.open(path)
-        except RasterioError as error:
-            raise RasterError(
-                path, f"cannot be read as a raster ({_reason(error, path)})", _remedy_unreadable(path)
-            ) from error
+        dataset = _open_list(path) if path.suffix.lower() in LIST_ENDINGS else _open_file(path, gdal_name(path))
         try:
             _check_usable(path, dataset)
         except RasterError:
             dataset.close()
             raise
+        return _placed(dataset)
+
+
+def source_of(dataset: Raster) -> DatasetReader:
+    """The dataset of the file, for its tags and types; the dataset itself unless it is a warped view."""
+    while isinstance(dataset, WarpedVRT):
+        dataset = dataset.src_dataset
+    return dataset
+
+
+def name_of(dataset: Raster) -> str:
+    """The name of the file behind a dataset, for messages."""
+    return re.sub(rf"^{_MEMORY}[0-9a-f]+/", "", source_of(dataset).name).removesuffix(_MEMORY_ENDING)
+
+
+def how_placed(dataset: Raster) -> str:
+    """How a raster without a transform of its own was georeferenced; "" when it needed nothing."""
+    if not isinstance(dataset, WarpedVRT):
+        return ""
+    points = len(dataset.src_dataset.gcps[0])
+    return f"{points} ground control points" if points else "rational polynomial coefficients (RPC) at mean height"
+
+
+def without_mask(dataset: Raster) -> Raster:
+    """The raster with NaN where its mask band says invalid; the raster itself when it has no mask band."""
+    source = source_of(dataset)
+    if isinstance(dataset, WarpedVRT) or not has_mask(source):
         return dataset
+    with gdal():
+        return _open_text(unmasked_vrt(source), source.name)
 
 
-def read_window(dataset: DatasetReader, window: Window, bands: list[int] | None = None) -> NDArray[np.generic]:
+def gdal_name(path: Path) -> str:
+    """The name for GDAL; `Path` takes one slash from HDF5:"file"://variable, which is put back."""
+    return re.sub(r"^(HDF5:.+):/+([^:]*)$", r"\1://\2", str(path))
+
+
+def file_of(path: Path) -> Path:
+    """The file itself, of a name such as NETCDF:"file.nc":variable; any other path as it is."""
+    match = _INSIDE.match(str(path))
+    return Path(match["file"]) if match else path
+
+
+def absolute_name(path: Path) -> str:
+    """The name with the absolute path of the file in it."""
+    match = _INSIDE.match(str(path))
+    if match:
+        return f'{match["driver"]}:"{Path(match["file"]).resolve()}"{match["rest"]}'
+    return str(path.resolve()) if path.exists() else str(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a raster is made of: itself, and the tiles it lists."""
+    return [path, *listed_tiles(path)] if path.suffix.lower() in LIST_ENDINGS else [file_of(path)]
+
+
+def read_window(dataset: Raster, window: Window, bands: list[int] | None = None) -> NDArray[np.generic]:
     """Raw values [B, h, w] of a window; `bands` counts from 1.
 
     Raises
@@ -85,11 +143,9 @@ def read_window(dataset: DatasetReader, window: Window, bands: list[int] | None 
         try:
             values: NDArray[np.generic] = dataset.read(bands, window=window)
         except RasterioError as error:
-            row, column = int(window.row_off), int(window.col_off)
-            fault = f"cannot be read at row {row}, column {column} ({_reason(error, dataset.name)})"
-            raise RasterError(
-                dataset.name, fault, "the file seems damaged or cut short: copy or write it again"
-            ) from error
+            row, column, name = int(window.row_off), int(window.col_off), name_of(dataset)
+            fault = f"cannot be read at row {row}, column {column} ({_reason(error, name)})"
+            raise RasterError(name, fault, "the file seems damaged or cut short: copy or write it again") from error
     return values
 
 
@@ -108,10 +164,9 @@ def is_nodata(values: NDArray[np.generic], nodata: float | None) -> NDArray[np.b
     return values == values.dtype.type(int(nodata))
 
 
-def mask_window(dataset: DatasetReader, window: Window) -> NDArray[np.bool_] | None:
+def mask_window(dataset: Raster, window: Window) -> NDArray[np.bool_] | None:
     """True where the file's own mask band (not a nodata value) says valid, [h, w]; None without such a band."""
-    flags = dataset.mask_flag_enums[0]
-    if MaskFlags.per_dataset not in flags or MaskFlags.nodata in flags:
+    if isinstance(dataset, WarpedVRT) or not has_mask(dataset):
         return None
     with gdal():
         valid: NDArray[np.bool_] = dataset.dataset_mask(window=window) > 0
@@ -136,19 +191,89 @@ def all_windows(height: int, width: int, side: int = 512) -> Iterator[Window]:
 
 def _check_exists(path: Path) -> None:
     name = str(path)
-    if name.startswith(("/vsi", "https:/", "http:/")) or re.match(r"^[A-Za-z][A-Za-z0-9_]{2,}:", name):
-        return  # GDAL's own kinds of names: /vsizip/…, NETCDF:file.nc:variable
+    if name.startswith(("/vsi", "https:/", "http:/")):
+        return  # GDAL's own kinds of names
+    path = file_of(path)
     if path.is_dir():
         raise RasterError(path, "is a folder", f"name a raster in it, or several in quotes: '{path / '*.tif'}'")
     if not path.exists():
         raise RasterError(path, "does not exist", "check the path")
 
 
+def _open_file(path: Path, name: str) -> DatasetReader:
+    try:
+        dataset = rasterio.open(name)
+    except RasterioError as error:
+        raise RasterError(
+            path, f"cannot be read as a raster ({_reason(error, path)})", _remedy_unreadable(path)
+        ) from error
+    if dataset.count == 0 and dataset.subdatasets:
+        inside = list(dataset.subdatasets)
+        dataset.close()
+        return _open_file(path, _only_image(path, inside))
+    return dataset
+
+
+def _only_image(path: Path, names: list[str]) -> str:
+    """The image in a container: its only raster, or the only one with several bands."""
+    images = names if len(names) == 1 else []
+    for name in names if not images else []:
+        try:
+            with rasterio.open(name) as dataset:
+                images += [name] if dataset.count > 1 else []
+        except RasterioError:
+            continue  # tables and scalars
+    if len(images) == 1:
+        return images[0]
+    listed = ", ".join(f"'{name}'" for name in (images or names)[:4])
+    raise RasterError(path, f"holds {len(images or names)} rasters", f"name one of them: {listed}")
+
+
+def _open_list(path: Path) -> DatasetReader:
+    tiles: list[DatasetReader] = []
+    try:
+        for tile in listed_tiles(path):
+            opened = open_raster(tile)
+            if isinstance(opened, WarpedVRT):
+                fault = f"lists {tile.name}, which has control points instead of a transform"
+                raise RasterError(path, fault, "warp it first, e.g. with gdalwarp")
+            tiles.append(opened)
+        return _open_text(mosaic_vrt(path, tiles), str(path))
+    finally:
+        for opened in tiles:
+            opened.close()
+
+
+def _open_text(vrt: str, name: str) -> DatasetReader:
+    """Open the text of a VRT under a name that tells the file it stands for."""
+    inside = f"{_MEMORY.removeprefix('/vsimem/')}{uuid.uuid4().hex}/{name}{_MEMORY_ENDING}"
+    with MemoryFile(vrt.encode(), filename=inside) as memory:
+        return memory.open()  # GDAL has parsed the text; the sources are files
+
+
+def _placed(dataset: DatasetReader) -> Raster:
+    """A raster with control points or polynomials seen on a regular grid; any other as it is.
+
+    Pixels of the grid that the image does not cover hold its nodata value or, without one, NaN.
+    """
+    points, crs = dataset.gcps
+    if not dataset.transform.is_identity or not (points or dataset.rpcs):
+        return dataset
+    crs = (crs if points else None) or "EPSG:4326"
+    by_value = dataset.nodata is not None
+    return WarpedVRT(
+        dataset,
+        src_crs=crs,
+        crs=crs,
+        tolerance=1e-6,
+        nodata=dataset.nodata if by_value else np.nan,
+        dtype=dataset.dtypes[0] if by_value else np.promote_types(dataset.dtypes[0], "float32").name,
+    )
+
+
 def _check_usable(path: Path, dataset: DatasetReader) -> None:
     if dataset.count == 0:
-        inside = ", ".join(dataset.subdatasets[:3])
-        remedy = f"name one of the rasters inside: {inside}" if inside else "give another raster"
-        raise RasterError(path, "has no bands of its own", remedy)
+        raise RasterError(path, "has no bands", "give another raster")
     if any("complex" in dtype for dtype in dataset.dtypes):
         raise RasterError(path, "holds complex numbers", "convert it to real values first, e.g. amplitude")
     header = dataset.tags(ns="ENVI") if dataset.driver == "ENVI" else {}
@@ -164,7 +289,7 @@ def _remedy_unreadable(path: Path) -> str:
     if path.suffix.lower() in {".bsq", ".bil", ".bip", ".dat", ".img", ".raw", ".bin", ""}:
         return "an ENVI image needs its .hdr file beside it"
     if path.suffix.lower() == ".mat":
-        return "convert MATLAB arrays to GeoTIFF first"
+        return "turn it into a GeoTIFF with diffclip-geo convert"
     return "give a GeoTIFF, an ENVI image or another raster that GDAL reads"
 
 

@@ -36,17 +36,23 @@ def sample_blocks(scenes: Sequence[Scene], margin: int, *, budget: int = BUDGET,
         read = [read_with_margin(scene, *tile, margin) for tile in tiles]
         read = [block for block in read if block.valid[margin:-margin, margin:-margin].any()]
         if not read:
-            raise RasterError(scene.hsi_path, "has no valid pixel", "check its nodata value, the mask and the overlap with the LiDAR")
+            raise RasterError(
+                scene.hsi_path, "has no valid pixel", "check its nodata value, the mask and the overlap with the LiDAR"
+            )
         blocks += read
     return blocks
 
 
 @dataclass(frozen=True)
 class LabelledBlock:
-    """A block, read with a margin, and the class of its core pixels; int64 `[h, w]`, 0 where unlabelled."""
+    """A block, read with a margin, and for its core pixels the class and the polygon or point it came from.
+
+    Both int64 `[h, w]`; the class is 0 where a pixel is unlabelled.
+    """
 
     block: Block
     label: NDArray[np.int64]
+    group: NDArray[np.int64]
 
 
 def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int) -> list[LabelledBlock]:
@@ -60,6 +66,8 @@ def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int
             row, column = pixels.row[here], pixels.column[here]
             top, left = int(row.min()), int(column.min())
             label = np.zeros((int(row.max()) - top + 1, int(column.max()) - left + 1), np.int64)
+            group = np.zeros_like(label)
             label[row - top, column - left] = pixels.label[here]
-            blocks.append(LabelledBlock(read_with_margin(scene, top, left, *label.shape, margin), label))
+            group[row - top, column - left] = pixels.group[here]
+            blocks.append(LabelledBlock(read_with_margin(scene, top, left, *label.shape, margin), label, group))
     return blocks

@@ -17,24 +17,32 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from .alignment import Alignment, align, is_unplaced, on_grid, read_view
 from .bands import Bands, match_bands, read_bands
-from .errors import RasterError
+from .derived import Spacing, derive, halo, parse_layers
+from .errors import OptionError, RasterError
 from .grid import Grid
+from .masks import PolygonMask, is_vector
 from .rasters import (
     UNDECLARED_FILLS,
+    Raster,
+    absolute_name,
     all_windows,
     data_file,
+    files_of,
+    gdal,
+    how_placed,
     is_nodata,
     mask_window,
+    name_of,
     open_raster,
     read_window,
     sample_windows,
+    source_of,
 )
+from .resampling import crop_to, interpolated, pixels_per_pixel
 
 _LEAST_OVERLAP = 0.95
 _OPEN_SCENES = 8  # per thread; more would meet the limit on open files when many plots are one project
@@ -55,6 +63,9 @@ class Scene:
     A pixel is valid when every band in use and every LiDAR band is finite and not nodata, and the mask is not 0 there.
     In the image a nodata value of 0 counts only where the whole spectrum is 0, since single bands are 0 in dark places.
     Where the file declares no nodata, spectra that are 0, −9999, −32768 or −32767 throughout are taken as nodata.
+
+    The grid is that of the image, unless the scene was opened with ``grid="lidar"``: then it is the first LiDAR
+    raster's, cut to the image, and the image is interpolated between its pixels.
     """
 
     hsi_path: Path
@@ -67,6 +78,10 @@ class Scene:
     lidar_nodata: tuple[float | None, ...]  # one per LiDAR raster: declared, or found
     alignments: tuple[Alignment, ...]  # one per LiDAR raster
     notes: tuple[str, ...]  # what was understood and done, in words
+    derived: tuple[
+        str, ...
+    ] = ()  # layers computed from the first band of the first LiDAR raster; last in `lidar_names`
+    image_grid: Grid | None = None  # of the image, when it is interpolated to the grid of a LiDAR raster
     _key: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False, compare=False)  # of the open files
 
     @classmethod
@@ -78,8 +93,13 @@ class Scene:
         mask: Path | str | None = None,
         bad_bands: str = "",
         allow_partial: bool = False,
+        derive: str | Sequence[str] = (),
+        grid: str = "image",
     ) -> Scene:
         """Look at the rasters and decide how to read them. For an ENVI image the header or the data file may be named.
+
+        `mask` is a raster (0 = leave out) or a file of polygons (outside = leave out). `derive` names layers to compute
+        from the first LiDAR raster, see `derived.LAYERS`. `grid` is "image" or "lidar".
 
         Raises
         ------
@@ -87,41 +107,49 @@ class Scene:
             A raster is missing or unreadable, less than 95 % of the image lies on a LiDAR raster (unless
             `allow_partial`; no overlap at all is always an error), or no pixel is valid.
         OptionError
-            `bad_bands` cannot be used.
+            `bad_bands` or `derive` cannot be used, or the grid is to be that of a LiDAR raster which is not finer.
         """
+        layers = parse_layers(derive)
+        _check_options(layers, grid, lidar)
         hsi_path = data_file(Path(hsi))
         lidar_paths = tuple(data_file(Path(path)) for path in lidar)
         mask_path = None if mask is None else data_file(Path(mask))
         with open_raster(hsi_path) as dataset:
-            grid, notes = _grid(hsi_path, dataset, lidar_paths)
+            place, notes = _grid(hsi_path, dataset, lidar_paths)
             bands = _survey(dataset, read_bands(dataset, bad_bands))
+        image_grid = None
+        if grid == "lidar":
+            image_grid = place
+            place, note = _lidar_grid(hsi_path, image_grid, lidar_paths[0])
+            notes.append(note)
         names: list[str] = []
         nodata: list[float | None] = []
         alignments: list[Alignment] = []
         for path in lidar_paths:
             with open_raster(path) as dataset:
-                alignment = align(path, dataset, grid)
-                pair = _Pair(hsi_path, grid, path, dataset, alignment)
+                alignment = align(path, dataset, place)
+                pair = _Pair(hsi_path, place, path, dataset, alignment)
                 pair.check_overlap(allow_partial)
                 names += _lidar_names(path, dataset)
                 nodata.append(_lidar_nodata(dataset))
                 alignments.append(alignment)
                 notes += pair.notes(nodata[-1])
         if mask_path is not None:
-            with open_raster(mask_path) as dataset:
-                align(mask_path, dataset, grid)
+            _open_mask(mask_path, place)
         kept = tuple(int(index) for index in bands.kept)
         scene = cls(
             hsi_path,
             lidar_paths,
             mask_path,
-            grid,
+            place,
             bands,
             kept,
-            tuple(names),
+            (*names, *(f"{layer} of {lidar_paths[0].stem}" for layer in layers)),
             tuple(nodata),
             tuple(alignments),
             tuple(notes),
+            layers,
+            image_grid,
         )
         scene._check_any_valid()
         return scene
@@ -140,19 +168,43 @@ class Scene:
             raise ValueError(f"window {row}, {column}, {height}×{width} leaves the grid of {self.grid.shape}")
         window = Window(column, row, width, height)
         files = _open_files.of(self)
-        hsi, valid = _read_hsi(files.hsi, self.band_indices, window)
+        hsi, valid = self._read_image(files.hsi, window)
         lidar = np.empty((len(self.lidar_names), height, width), np.float32)
         first = 0
-        for dataset, nodata in zip(files.lidar, self.lidar_nodata, strict=True):
+        for index, (dataset, nodata) in enumerate(zip(files.lidar, self.lidar_nodata, strict=True)):
             layers = lidar[first : first + dataset.count]
             first += dataset.count
-            valid &= _read_lidar(dataset, nodata, window, layers)
-        if files.mask is not None:
-            layer = read_window(files.mask, window, [1])[0]
+            if index == 0 and self.derived:
+                valid &= self._read_derived(dataset, nodata, window, layers, lidar[len(lidar) - len(self.derived) :])
+            else:
+                valid &= _read_lidar(dataset, nodata, window, layers)
+        if isinstance(files.mask, PolygonMask):
+            valid &= files.mask.covers(window)
+        elif files.mask is not None:
+            layer = read_view(files.mask, window, [1])[0]
             valid &= (layer != 0) & ~is_nodata(layer, files.mask.nodata)
+            own = mask_window(files.mask, window)
+            valid &= True if own is None else own
         hsi[:, ~valid] = 0
         lidar[:, ~valid] = 0
         return Block(hsi, lidar, valid)
+
+    def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
+        """Bands of the image (from 0) thinned to [N, height, width] over the whole grid, stored values; NaN = nodata."""
+        dataset = _open_files.of(self).hsi
+        with gdal():
+            if self.image_grid is not None:
+                dataset = on_grid(dataset, self.grid, "nearest", dataset.nodata)
+            read: Any = dataset.read([index + 1 for index in indices], out_shape=(len(indices), height, width))
+        values = np.where(is_nodata(read, dataset.nodata), np.nan, read).astype(np.float32)
+        values[:, _padding(read, dataset)] = np.nan
+        return values
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the scene is read from: the image, LiDAR rasters and mask, with the tiles of mosaics."""
+        paths = (self.hsi_path, *self.lidar_paths, *([self.mask_path] if self.mask_path else []))
+        return tuple(dict.fromkeys(file for path in paths for file in files_of(path)))
 
     def matching(self, bands: Bands) -> Scene:
         """This scene reading the kept bands of `bands` (another scene's), matched by wavelength, in their order.
@@ -180,15 +232,12 @@ class Scene:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, with absolute paths."""
         return {
-            "hsi": _absolute(self.hsi_path),
-            "lidar": [_absolute(path) for path in self.lidar_paths],
-            "mask": None if self.mask_path is None else _absolute(self.mask_path),
-            "grid": {
-                "height": self.grid.height,
-                "width": self.grid.width,
-                "transform": list(self.grid.transform)[:6],
-                "crs": None if self.grid.crs is None else self.grid.crs.to_wkt(),
-            },
+            "hsi": absolute_name(self.hsi_path),
+            "lidar": [absolute_name(path) for path in self.lidar_paths],
+            "mask": None if self.mask_path is None else absolute_name(self.mask_path),
+            "grid": _grid_facts(self.grid),
+            "image_grid": None if self.image_grid is None else _grid_facts(self.image_grid),
+            "derived": list(self.derived),
             "bands": self.bands.to_dict(),
             "band_indices": list(self.band_indices),
             "lidar_names": list(self.lidar_names),
@@ -200,13 +249,12 @@ class Scene:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Scene:
         """Inverse of `to_dict`. No file is opened; `read` raises RasterError when one has gone or changed."""
-        grid = values["grid"]
-        crs = None if grid["crs"] is None else CRS.from_wkt(grid["crs"])
+        image_grid = values.get("image_grid")
         return cls(
             Path(values["hsi"]),
             tuple(Path(path) for path in values["lidar"]),
             None if values["mask"] is None else Path(values["mask"]),
-            Grid(grid["height"], grid["width"], Affine(*grid["transform"]), crs),
+            _grid_from(values["grid"]),
             Bands.from_dict(values["bands"]),
             tuple(values["band_indices"]),
             tuple(values["lidar_names"]),
@@ -216,7 +264,43 @@ class Scene:
                 for one in values["alignments"]
             ),
             tuple(values["notes"]),
+            tuple(values.get("derived", ())),
+            None if image_grid is None else _grid_from(image_grid),
         )
+
+    def _read_image(self, dataset: Raster, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Spectra [B, h, w] and valid [h, w] of a window of the grid."""
+        if self.image_grid is None:
+            return _read_hsi(dataset, self.band_indices, window)
+        return interpolated(
+            self.grid,
+            self.image_grid,
+            window,
+            lambda there: _read_hsi(dataset, self.band_indices, there),
+            len(self.band_indices),
+        )
+
+    def _read_derived(
+        self,
+        dataset: Raster,
+        nodata: float | None,
+        window: Window,
+        out: NDArray[np.float32],
+        layers: NDArray[np.float32],
+    ) -> NDArray[np.bool_]:
+        """As `_read_lidar`, and fill `layers` with what is derived from the first band in the window and its halo."""
+        spacing = Spacing.of(self.grid)
+        reach = halo(self.derived, spacing)
+        top, left = max(window.row_off - reach, 0), max(window.col_off - reach, 0)
+        bottom = min(window.row_off + window.height + reach, self.grid.height)
+        right = min(window.col_off + window.width + reach, self.grid.width)
+        around = np.empty((dataset.count, bottom - top, right - left), np.float32)
+        valid = _read_lidar(dataset, nodata, Window(left, top, right - left, bottom - top), around)
+        rows = slice(window.row_off - top, window.row_off - top + window.height)
+        columns = slice(window.col_off - left, window.col_off - left + window.width)
+        layers[:] = derive(self.derived, around[0], valid, spacing)[:, rows, columns]
+        out[:] = around[:, rows, columns]
+        return valid[rows, columns]
 
     def _check_any_valid(self) -> None:
         windows = sample_windows(*self.grid.shape)
@@ -302,10 +386,10 @@ def find_scenes(
 class _Files:
     """The open datasets of a scene in one thread."""
 
-    hsi: DatasetReader
-    lidar: tuple[DatasetReader | WarpedVRT, ...]
-    mask: DatasetReader | WarpedVRT | None
-    sources: tuple[DatasetReader, ...]  # what the views in `lidar` and `mask` read from
+    hsi: Raster
+    lidar: tuple[Raster, ...]
+    mask: Raster | PolygonMask | None
+    sources: tuple[Raster, ...]  # what the views in `lidar` read from
 
     def close(self) -> None:
         for dataset in (*self.lidar, self.mask, *self.sources, self.hsi):
@@ -334,7 +418,7 @@ _open_files = _OpenFiles()
 
 def _open_scene(scene: Scene) -> _Files:
     hsi = open_raster(scene.hsi_path)
-    if (hsi.height, hsi.width, hsi.count) != (*scene.grid.shape, len(scene.bands)):
+    if (hsi.height, hsi.width, hsi.count) != (*(scene.image_grid or scene.grid).shape, len(scene.bands)):
         fault = (
             f"is now {hsi.height}×{hsi.width} with {hsi.count} bands, and was another raster when the scene was opened"
         )
@@ -345,24 +429,26 @@ def _open_scene(scene: Scene) -> _Files:
         on_grid(source, scene.grid, alignment.resampling, nodata)
         for source, alignment, nodata in zip(sources, scene.alignments, scene.lidar_nodata, strict=True)
     )
-    if sum(source.count for source in sources) != len(scene.lidar_names):
+    if sum(source.count for source in sources) != len(scene.lidar_names) - len(scene.derived):
         raise RasterError(
             scene.hsi_path, "its LiDAR rasters have changed since it was opened", "start again from pretrain"
         )
-    mask = None
-    if scene.mask_path is not None:
-        source = open_raster(scene.mask_path)
-        same = align(scene.mask_path, source, scene.grid).resampling == "none"
-        mask = on_grid(source, scene.grid, "none" if same else "nearest", source.nodata)
-        sources.append(source)
+    mask = None if scene.mask_path is None else _open_mask(scene.mask_path, scene.grid)
     return _Files(hsi, lidar, mask, tuple(sources))
 
 
-def _read_hsi(
-    dataset: DatasetReader, indices: Sequence[int], window: Window
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _open_mask(path: Path, grid: Grid) -> Raster | PolygonMask:
+    """A mask seen on the grid. Raises RasterError or LabelError when it cannot be read or placed."""
+    if is_vector(path):
+        return PolygonMask.read(path, grid)
+    source = open_raster(path)
+    same = align(path, source, grid).resampling == "none"
+    return on_grid(source, grid, "none" if same else "nearest", source.nodata)
+
+
+def _read_hsi(dataset: Raster, indices: Sequence[int], window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Values [B, h, w] with scale and offset applied, and which pixels are valid [h, w]."""
-    raw = read_window(dataset, window, [index + 1 for index in indices])
+    raw = read_view(dataset, window, [index + 1 for index in indices])
     missing = _missing(raw, [dataset.nodatavals[index] for index in indices])
     valid: NDArray[np.bool_] = ~(missing.any(axis=0) | _padding(raw, dataset))
     own_mask = mask_window(dataset, window)
@@ -376,18 +462,19 @@ def _read_hsi(
     return values, valid
 
 
-def _read_lidar(
-    dataset: DatasetReader | WarpedVRT, nodata: float | None, window: Window, out: NDArray[np.float32]
-) -> NDArray[np.bool_]:
+def _read_lidar(dataset: Raster, nodata: float | None, window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Fill `out` [C, h, w] with scaled values; return which pixels are valid [h, w]."""
     raw = read_view(dataset, window)
     missing = is_nodata(raw, nodata)
     out[:] = raw
-    scales, offsets = np.asarray(dataset.scales, np.float32), np.asarray(dataset.offsets, np.float32)
+    source = source_of(dataset)
+    scales, offsets = np.asarray(source.scales, np.float32), np.asarray(source.offsets, np.float32)
     out *= scales[:, None, None]
     out += offsets[:, None, None]
     invalid: NDArray[np.bool_] = missing | ~np.isfinite(out)
-    return np.logical_not(np.logical_or.reduce(invalid, axis=0))
+    valid = np.logical_not(np.logical_or.reduce(invalid, axis=0))
+    own_mask = mask_window(dataset, window)  # of a warped raster it is part of the view
+    return valid if own_mask is None else valid & own_mask
 
 
 def _missing(raw: NDArray[np.generic], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
@@ -398,9 +485,9 @@ def _missing(raw: NDArray[np.generic], nodata: Sequence[float | None]) -> NDArra
     return np.stack([is_nodata(band, value) for band, value in zip(raw, values, strict=True)])
 
 
-def _padding(raw: NDArray[np.generic], dataset: DatasetReader) -> NDArray[np.bool_]:
-    """Where the whole spectrum [B, …] is nodata 0 or, with nothing declared, one of the usual fills."""
-    if dataset.nodata is not None:
+def _padding(raw: NDArray[np.generic], dataset: Raster) -> NDArray[np.bool_]:
+    """Where the whole spectrum [B, …] is nodata 0 or, with nothing (or NaN) declared, one of the usual fills."""
+    if dataset.nodata is not None and not np.isnan(dataset.nodata):
         return (raw == 0).all(axis=0) if dataset.nodata == 0 else np.zeros(raw.shape[1:], bool)
     if raw.shape[0] < 2:
         return np.zeros(raw.shape[1:], bool)  # in a single band 0 may well be a value
@@ -409,8 +496,9 @@ def _padding(raw: NDArray[np.generic], dataset: DatasetReader) -> NDArray[np.boo
     return np.asarray(fill & same, bool)
 
 
-def _scaling(dataset: DatasetReader, indices: Sequence[int]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
+def _scaling(dataset: Raster, indices: Sequence[int]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
     """Per band scale (None: nothing to do) and offset, of GDAL and of ENVI's "reflectance scale factor" (a divisor)."""
+    dataset = source_of(dataset)
     scale = np.array([dataset.scales[index] for index in indices], np.float64)
     offset = np.array([dataset.offsets[index] for index in indices], np.float64)
     try:
@@ -424,11 +512,55 @@ def _scaling(dataset: DatasetReader, indices: Sequence[int]) -> tuple[NDArray[np
     return scale.astype(np.float32), offset.astype(np.float32)
 
 
-def _grid(path: Path, dataset: DatasetReader, lidar: Sequence[Path]) -> tuple[Grid, list[str]]:
+def _check_options(layers: Sequence[str], grid: str, lidar: Sequence[Path | str]) -> None:
+    if layers and not lidar:
+        raise OptionError("--derive", "needs a LiDAR raster", "name one beside the image, or leave the option out")
+    if grid not in ("image", "lidar"):
+        raise OptionError("--grid", f"{grid!r} is not known", "use image or lidar")
+    if grid == "lidar" and not lidar:
+        raise OptionError("--grid", "needs a LiDAR raster", "name one beside the image, or leave the option out")
+
+
+def _lidar_grid(hsi: Path, image: Grid, lidar: Path) -> tuple[Grid, str]:
+    """The grid of the LiDAR raster where it lies on the image, and a note."""
+    with open_raster(lidar) as raster:
+        grid = Grid.of(raster)
+    if is_unplaced(grid) or is_unplaced(image):
+        raise RasterError(lidar if is_unplaced(grid) else hsi, "has no georeference", "leave --grid at image")
+    grid = replace(grid, crs=grid.crs or image.crs)
+    cut = crop_to(grid, image)
+    if cut is None:
+        raise RasterError(lidar, f"does not overlap {hsi.name}", "give rasters of the same place")
+    coarser = pixels_per_pixel(cut, image)
+    if coarser < 1 / 1.001:
+        fault = f"cannot be {lidar.name}: its pixels are {1 / coarser:.3g} times coarser than those of {hsi.name}"
+        raise OptionError("--grid", fault, "leave --grid at image")
+    return cut, f"{hsi.name}: interpolated to the grid of {lidar.name}, whose pixels are {coarser:.3g} times finer"
+
+
+def _grid_facts(grid: Grid) -> dict[str, Any]:
+    return {
+        "height": grid.height,
+        "width": grid.width,
+        "transform": list(grid.transform)[:6],
+        "crs": None if grid.crs is None else grid.crs.to_wkt(),
+    }
+
+
+def _grid_from(facts: Mapping[str, Any]) -> Grid:
+    crs = None if facts["crs"] is None else CRS.from_wkt(facts["crs"])
+    return Grid(facts["height"], facts["width"], Affine(*facts["transform"]), crs)
+
+
+def _grid(path: Path, dataset: Raster, lidar: Sequence[Path]) -> tuple[Grid, list[str]]:
     """The grid of the image, with the LiDAR's coordinate system when it has none itself."""
     grid = Grid.of(dataset)
     if is_unplaced(grid):
         return grid, [f"{path.name}: has no georeference; maps will have none either"]
+    if how_placed(dataset):
+        return grid, [
+            f"{path.name}: placed by {how_placed(dataset)}, seen on a regular grid of {crs_name(grid.crs)} (nearest pixel)"
+        ]
     if grid.crs is None:
         for other in lidar:
             with open_raster(other) as raster:
@@ -441,7 +573,7 @@ def _grid(path: Path, dataset: DatasetReader, lidar: Sequence[Path]) -> tuple[Gr
     return grid, []
 
 
-def _survey(dataset: DatasetReader, bands: Bands) -> Bands:
+def _survey(dataset: Raster, bands: Bands) -> Bands:
     """Drop bands without data and constant bands, judged on sampled windows (all pixels of a small image).
 
     Raises
@@ -449,7 +581,7 @@ def _survey(dataset: DatasetReader, bands: Bands) -> Bands:
     RasterError
         The image holds nodata only, or every band is constant.
     """
-    path = Path(dataset.name)
+    path = Path(name_of(dataset))
     nodata = [dataset.nodatavals[index] for index in bands.kept]
     pixels, missing = _sample(dataset, bands.kept, nodata)
     if not pixels.size:
@@ -467,7 +599,7 @@ def _survey(dataset: DatasetReader, bands: Bands) -> Bands:
 
 
 def _sample(
-    dataset: DatasetReader, kept: NDArray[np.int64], nodata: Sequence[float | None]
+    dataset: Raster, kept: NDArray[np.int64], nodata: Sequence[float | None]
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Spectra [B, N] outside padding, from sampled windows (else from anywhere), and which values miss in them."""
     indices = [int(index) + 1 for index in kept]
@@ -497,7 +629,7 @@ class _Pair:
     hsi_path: Path
     grid: Grid
     path: Path
-    dataset: DatasetReader
+    dataset: Raster
     alignment: Alignment
 
     def check_overlap(self, allow_partial: bool) -> None:
@@ -520,6 +652,8 @@ class _Pair:
             notes = [f"{name}: paired with {image} by row and column, for want of a georeference"]
         else:
             notes = [f"{name}: {self.alignment.to_text()}"]
+            if how_placed(self.dataset):
+                notes.append(f"{name}: placed by {how_placed(self.dataset)}")
             if self.dataset.crs is None and self.grid.crs is not None:
                 notes.append(f"{name}: has no coordinate system; taken as {crs_name(self.grid.crs)}, that of {image}")
         if self.dataset.nodata is None and nodata is not None:
@@ -527,13 +661,13 @@ class _Pair:
         return notes
 
 
-def _lidar_names(path: Path, dataset: DatasetReader) -> list[str]:
+def _lidar_names(path: Path, dataset: Raster) -> list[str]:
     if dataset.count == 1:
         return [path.stem]
     return [f"{path.stem}: {text or index}" for index, text in enumerate(dataset.descriptions, start=1)]
 
 
-def _lidar_nodata(dataset: DatasetReader) -> float | None:
+def _lidar_nodata(dataset: Raster) -> float | None:
     """The declared nodata value or, without one, a usual fill value that occurs."""
     if dataset.nodata is not None:
         return float(dataset.nodata)
@@ -581,7 +715,3 @@ def natural(text: str | Path) -> list[tuple[int, int, str]]:
     return [
         (0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in re.split(r"(\d+)", str(text)) if piece
     ]
-
-
-def _absolute(path: Path) -> str:
-    return str(path.resolve()) if path.exists() else str(path)

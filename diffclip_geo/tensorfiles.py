@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, 
     temporary = path.with_name(f".{path.name}.part")
     metadata = {"facts": json.dumps(dict(facts or {}))}
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(temporary), metadata)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -41,7 +40,7 @@ def save_json(path: Path, facts: Mapping[str, Any]) -> None:
     """Write indented JSON, then move it into place."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

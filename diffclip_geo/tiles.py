@@ -35,8 +35,8 @@ def stream(
 ) -> Iterator[tuple[Tile, Result]]:
     """Yield each tile with the result of `work` on it, in the order in which they finish.
 
-    At most `in_flight` tiles are begun and not yet yielded, so memory does not grow with the raster. An exception of `work` is
-    raised here; tiles not begun are then given up.
+    At most `in_flight` tiles are begun and not yet yielded, so memory does not grow with the raster. An exception of
+    `work` is raised here; tiles not begun are then given up.
     """
     waiting = iter(tiles)
     pending: dict[Future[Result], Tile] = {}

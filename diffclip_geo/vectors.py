@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.warp import transform as reproject_points
 
 from .errors import LabelError
 from .legends import Legend, read_qml
@@ -22,6 +23,7 @@ from .palette import Color, parse_color
 
 _COLOR_FIELDS = {"color", "colour"}
 _POINT, _POLYGON = 0, 3  # shapely's type numbers; those above have parts
+_VECTOR_ENDINGS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml")
 _LAYER = "|layername="  # QGIS writes file.gpkg|layername=name
 
 
@@ -98,6 +100,49 @@ def read_features(
         int((~labelled).sum()),
         tuple(notes),
     )
+
+
+def is_vector(path: Path) -> bool:
+    """Whether OGR finds features in the file at `path`, and GDAL no raster (a GeoPackage may hold either)."""
+    path, _ = _split_layer(path, None)
+    if not path.is_file():
+        return path.suffix.lower() in _VECTOR_ENDINGS
+    try:
+        found = any(kind is not None for _, kind in pyogrio.list_layers(path))
+    except (DataSourceError, DataLayerError, UnicodeDecodeError):
+        return path.suffix.lower() in _VECTOR_ENDINGS
+    return found
+
+
+def read_polygons(path: Path, layer: str | None = None) -> tuple[NDArray[np.object_], CRS | None]:
+    """The polygons of a file, repaired where invalid, and their coordinate system.
+
+    Raises
+    ------
+    LabelError
+        The file cannot be read or holds no polygon.
+    """
+    path, layer = _split_layer(path, layer)
+    meta, geometry, _ = _read(path, layer)
+    parts, _, _ = _parts(shapely.force_2d(shapely.from_wkb(geometry, on_invalid="ignore")))
+    polygons = parts[shapely.get_type_id(parts) == _POLYGON]
+    if not len(polygons):
+        raise LabelError(path, "holds no polygons", "give polygons, or a raster that is 0 where pixels are left out")
+    return polygons, _crs(path, meta["crs"])
+
+
+def project(parts: NDArray[np.object_], source: CRS | None, target: CRS | None) -> NDArray[np.object_]:
+    """The parts in the coordinate system of a grid; those that cannot be projected there become empty points."""
+    if source is None or target is None or source == target or not len(parts):
+        return parts
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = reproject_points(source, target, xy[:, 0], xy[:, 1])
+        return np.column_stack([x, y])
+
+    moved: NDArray[np.object_] = shapely.transform(parts, move)
+    moved[~np.isfinite(shapely.bounds(moved)).all(axis=1)] = shapely.Point()
+    return moved
 
 
 def _split_layer(path: Path, layer: str | None) -> tuple[Path, str | None]:

@@ -1,7 +1,7 @@
 """Windows around pixels, gathered by index from standardised images.
 
-One rule fills what is missing, in training and in inference: a cell of a window that lies outside the scene or on an invalid
-pixel takes the value of the window's centre pixel.
+One rule fills what is missing, in training and in inference: a cell of a window that lies outside the scene or on an
+invalid pixel takes the value of the window's centre pixel.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ def cell_offsets(side: int) -> tuple[Tensor, Tensor]:
 
 
 def symmetries(side: int) -> Tensor:
-    """The eight rotations and reflections of a window as permutations of its cells; int64 `[8, side²]`, identity first."""
+    """The eight rotations and reflections of a window as permutations of its cells; int64 `[8, side²]`."""
     cells = torch.arange(side * side).view(side, side)
     turned = [torch.rot90(cells, k) for k in range(4)]
     return torch.stack([t.flatten() for turn in turned for t in (turn, turn.flip(1))])
 
 
 class WindowSource:
-    """Windows of the valid pixels of several images, or of the `wanted` ones among them (bool, shaped as the images' cores).
+    """Windows of the valid pixels of several images, or of the `wanted` ones among them (bool, shaped as the images'
+    cores).
 
     Pixels are numbered image by image, row by row, over the pixels inside the margins.
     """
@@ -40,7 +41,9 @@ class WindowSource:
             raise ValueError(f"windows of side {side} need a margin of {radius} pixels")
         self.side = side
         self.channels = tuple(m.shape[-1] for m in images[0].modalities)
-        self._flat = [torch.cat([image.modalities[m].flatten(0, 1) for image in images]) for m in range(len(self.channels))]
+        self._flat = [
+            torch.cat([image.modalities[m].flatten(0, 1) for image in images]) for m in range(len(self.channels))
+        ]
         self._valid = torch.cat([image.valid.flatten() for image in images])
         centres, strides = [], []
         start = 0
@@ -65,9 +68,7 @@ class WindowSource:
         `symmetry` `[B]` in 0…7 turns or mirrors each window, all its modalities in register.
         """
         centre, stride = self._centre[which, None], self._stride[which, None]
-        cells = (
-            torch.arange(self.side**2).expand(len(which), -1) if symmetry is None else self._symmetries[symmetry]
-        )
+        cells = torch.arange(self.side**2).expand(len(which), -1) if symmetry is None else self._symmetries[symmetry]
         index = centre + self._row_offset[cells] * stride + self._column_offset[cells]
         index = torch.where(self._valid[index], index, centre)
         return tuple(flat[index] for flat in self._flat)

@@ -1,10 +1,10 @@
 """The workspace: the folder in which state passes between the commands.
 
-    workspace.json          scenes, bands, normalisation, preset, seed and provenance of stage 1
-    encoder.safetensors     weights of the shared encoder
-    classifier.json         classes, texts, settings and provenance of stage 2
-    classifier.safetensors  weights of the image encoder, cached text embeddings
-    *.csv, *.png            training records and pictures
+workspace.json          scenes, bands, normalisation, preset, seed and provenance of stage 1
+encoder.safetensors     weights of the shared encoder
+classifier.json         classes, texts, settings and provenance of stage 2
+classifier.safetensors  weights of the image encoder, cached text embeddings
+*.csv, *.png            training records and pictures
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Workspace:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(self.folder, f"cannot be made ({error.strerror})", "choose another --workspace") from error
+            raise WorkspaceError(
+                self.folder, f"cannot be made ({error.strerror})", "choose another --workspace"
+            ) from error
         if not os.access(self.folder, os.W_OK):
             raise WorkspaceError(self.folder, "cannot be written", "choose another --workspace")
 
@@ -90,16 +92,18 @@ def describe_workspace(folder: Path) -> str:
     encoder = facts["preset"]["encoder"]
     lines = [
         f"Workspace {folder}",
-        f"  pretrained   {facts['created']} by diffclip-geo {facts['version']}, preset {facts['preset_name']}, seed {facts['seed']},"
-        f" {facts['steps']} steps, final loss {facts['final_loss']:.3f}",
-        f"  encoder      window {encoder['window']}, width {encoder['width']}, depth {encoder['depth']}, heads {encoder['heads']},"
-        f" channels {' + '.join(map(str, facts['channels']))}",
+        f"  pretrained   {facts['created']} by diffclip-geo {facts['version']}, preset {facts['preset_name']},"
+        f" seed {facts['seed']}, {facts['steps']} steps, final loss {facts['final_loss']:.3f}",
+        f"  encoder      window {encoder['window']}, width {encoder['width']}, depth {encoder['depth']},"
+        f" heads {encoder['heads']}, channels {' + '.join(map(str, facts['channels']))}",
     ]
     lines += [f"  scene        {' + '.join([s['hsi'], *s['lidar']])}" for s in facts["scenes"]]
     if not workspace.classifier_manifest.is_file():
         return "\n".join([*lines, "  classifier   none yet: run `diffclip-geo fewshot`"])
     classes = workspace.read(workspace.classifier_manifest, "fewshot")
-    lines.append(f"  classifier   {classes['created']}, {len(classes['classes']['names'])} classes from {classes['labels']}")
+    lines.append(
+        f"  classifier   {classes['created']}, {len(classes['classes']['names'])} classes from {classes['labels']}"
+    )
     for name, count in zip(classes["classes"]["names"], classes["pixels"], strict=True):
         lines.append(f"    {name}: {count} pixels")
     return "\n".join(lines)

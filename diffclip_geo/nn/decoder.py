@@ -27,7 +27,7 @@ class Decoder(nn.Module):
         self.leave = nn.Linear(width, channels)
 
     def forward(self, features: Tensor, visible: Tensor) -> Tensor:
-        """`features` `[B, 1 + V, encoder_width]` of the class token and the cells `visible` `[B, V]` → x_0 `[B, N, channels]`."""
+        """Features `[B, 1 + V, encoder_width]` of the class token and the cells `visible` → x_0 `[B, N, channels]`."""
         entered = self.enter(features)
         batch, _, width = entered.shape
         tokens = self.mask_token.expand(batch, len(self.position), width)

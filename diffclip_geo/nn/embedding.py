@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def sincos_embedding(values: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
-    """Sines and cosines of `values` at `width`/2 geometric wavelengths from 2π to 2π·`longest`; float32 `[*values.shape, width]`."""
+    """Sines and cosines of `values` at `width`/2 geometric wavelengths, 2π to 2π·`longest`; `[*values.shape, width]`."""
     frequency = longest ** (-torch.arange(width // 2, dtype=torch.float64) / (width // 2))
     angle = values.double()[..., None] * frequency.to(values.device)
     return torch.cat([angle.sin(), angle.cos()], -1).float()
 
 
 def grid_embedding(side: int, width: int) -> Tensor:
-    """Embedding of the cells of a `side` × `side` window, rows in the first half and columns in the second; `[side², width]`.
+    """Embedding of the cells of a window, rows in the first half and columns in the second; `[side², width]`.
 
     Coordinates count from the centre, so the centre cell has the same embedding in a window of any size.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,8 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """Maps pixel tokens of one modality to features, by weights that all modalities share but for the spectral projection.
+    """Maps pixel tokens of one modality to features, by weights that all modalities share but for the spectral
+    projection.
 
     The projection works on single pixels, so that a whole scene can be projected once before windows are cut from it.
     """
@@ -46,7 +48,9 @@ class Encoder(nn.Module):
         self.class_token = nn.Parameter(torch.randn(width) * 0.02)
         self.register_buffer("position", grid_embedding(config.window, width), persistent=False)
         self.timestep = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(Block(width, config.heads, config.mlp_ratio, qkv_bias=True) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, config.mlp_ratio, qkv_bias=True) for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(width)
 
     def project(self, pixels: Tensor, modality: int) -> Tensor:
@@ -57,8 +61,8 @@ class Encoder(nn.Module):
     def embed(self, projected: Tensor, timestep: Tensor | None = None, visible: Tensor | None = None) -> Tensor:
         """Add position and timestep embeddings and prepend the class token.
 
-        `projected` is `[B, V, width]`; `visible` `[B, V]` says which cells of the window these are (all in order by default);
-        `timestep` is `[B]`, 0 by default (a clean image). Returns `[B, 1 + V, width]`.
+        `projected` is `[B, V, width]`; `visible` `[B, V]` says which cells of the window these are (all in order by
+        default); `timestep` is `[B]`, 0 by default (a clean image). Returns `[B, 1 + V, width]`.
         """
         position = self.position if visible is None else self.position[visible]
         tokens = torch.cat([self.class_token.expand(len(projected), 1, -1), projected + position], 1)
@@ -69,7 +73,7 @@ class Encoder(nn.Module):
     def forward(
         self, pixels: Tensor, modality: int, *, timestep: Tensor | None = None, visible: Tensor | None = None
     ) -> Tensor:
-        """Features of the class token (index 0) and of the given pixel tokens; `[B, V, channels]` → `[B, 1 + V, width]`."""
+        """Features `[B, 1 + V, width]` of the class token (index 0) and of the pixel tokens `[B, V, channels]`."""
         return self.features(pixels, modality, timestep=timestep, visible=visible)[-1]
 
     def features(
@@ -84,28 +88,34 @@ class Encoder(nn.Module):
         levels[-1] = self.norm(tokens)
         return levels
 
-    def summarise(self, projected: Tensor) -> Tensor:
-        """Feature of the class token alone, for inference on whole clean windows; `[B, N, width]` projected → `[B, width]`.
+    def summarise(self, projected: Tensor, centre: bool) -> Tensor:
+        """Features of the class token and, if wanted, of the centre pixel, for inference on whole clean windows.
 
-        The last block computes keys and values for all tokens but a query, and everything after, for the class token only.
+        `projected` is `[B, N, width]`; returns `[B, 1, width]` or `[B, 2, width]`. The last block computes keys and
+        values for all tokens, but queries and all that follows for these tokens only.
         """
+        wanted = [0, 1 + self.config.tokens // 2] if centre else [0]
         tokens = self.embed(projected)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        summary: Tensor = self.norm(_first_token(self.blocks[-1], tokens))
+        last: Block = self.blocks[-1]
+        summary: Tensor = self.norm(_tokens_after(last, tokens, wanted))
         return summary
 
 
-def _first_token(block: Block, tokens: Tensor) -> Tensor:
-    """The first token after a transformer block; `[B, 1 + N, D]` → `[B, D]`, equal to ``block(tokens)[:, 0]``."""
-    attention = block.attn
-    batch, count, width = tokens.shape
+def _tokens_after(block: Block, tokens: Tensor, wanted: list[int]) -> Tensor:
+    """The `wanted` tokens after a transformer block `[B, len(wanted), D]`, equal to ``block(tokens)[:, wanted]``."""
+    attention: Any = block.attn
+    batch, _, width = tokens.shape
     normed = block.norm1(tokens)
     weight, bias = attention.qkv.weight, attention.qkv.bias
-    query = F.linear(normed[:, :1], weight[:width], bias[:width])
+    query = F.linear(normed[:, wanted], weight[:width], bias[:width])
     key, value = F.linear(normed, weight[width:], bias[width:]).chunk(2, -1)
-    query, key, value = (t.view(batch, -1, attention.num_heads, width // attention.num_heads).transpose(1, 2) for t in (query, key, value))
-    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, width)
-    first = tokens[:, 0] + attention.proj(attended)
-    result: Tensor = first + block.mlp(block.norm2(first))
+    query, key, value = (
+        t.view(batch, -1, attention.num_heads, width // attention.num_heads).transpose(1, 2)
+        for t in (query, key, value)
+    )
+    attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, len(wanted), width)
+    chosen = tokens[:, wanted] + attention.proj(attended)
+    result: Tensor = chosen + cast(nn.Module, block.mlp)(block.norm2(chosen))
     return result

@@ -1,4 +1,4 @@
-"""The image side of stage 2: class tokens of all modalities, joined and projected to a unit vector."""
+"""The image side of stage 2: tokens of all modalities, joined and projected to a unit vector."""
 
 from __future__ import annotations
 
@@ -12,27 +12,40 @@ from .encoder import Encoder
 
 
 class ImageEncoder(nn.Module):
-    """Windows → unit vectors z_image, by the shared encoder and a fresh projection over the modalities' class tokens."""
+    """Windows → unit vectors z_image, by the shared encoder and a fresh projection over tokens of all modalities.
 
-    def __init__(self, encoder: Encoder, out: int) -> None:
+    The paper projects the class tokens. With `centre` the tokens of the window's centre pixel join them: the label is
+    that pixel's, and a class token alone, which sees a window whole, blurs the map.
+    """
+
+    def __init__(self, encoder: Encoder, out: int, *, centre: bool) -> None:
         super().__init__()
         self.encoder = encoder
-        self.projection = nn.Linear(encoder.config.width * len(encoder.config.channels), out, bias=False)
+        self.centre = centre
+        tokens = len(encoder.config.channels) * (2 if centre else 1)
+        self.projection = nn.Linear(encoder.config.width * tokens, out, bias=False)
 
-    def project(self, class_tokens: Sequence[Tensor]) -> Tensor:
-        """Class tokens `[B, width]`, one per modality → `[B, out]` of unit length."""
-        return F.normalize(self.projection(torch.cat(tuple(class_tokens), -1)), dim=-1)
+    def project(self, summaries: Sequence[Tensor]) -> Tensor:
+        """Tokens `[B, 1 or 2, width]`, one tensor per modality → `[B, out]` of unit length."""
+        return F.normalize(self.projection(torch.cat([s.flatten(1) for s in summaries], -1)), dim=-1)
 
     def forward(self, windows: Sequence[Tensor], visible: Tensor | None = None) -> Tensor:
-        """`windows` holds `[B, V, channels]` per modality, the cells `visible` `[B, V]` of the window (all by default)."""
-        return self.project([self.encoder(w, m, visible=visible)[:, 0] for m, w in enumerate(windows)])
+        """z_image `[B, out]` of windows `[B, V, channels]`, one tensor per modality.
+
+        They hold all cells in order, or the cells `visible` `[B, V]`, of which the first is the centre.
+        """
+        middle = self.encoder.config.tokens // 2 if visible is None else 0
+        wanted = [0, 1 + middle] if self.centre else [0]
+        return self.project([self.encoder(w, m, visible=visible)[:, wanted] for m, w in enumerate(windows)])
 
 
 def contrastive_loss(image: Tensor, text: Tensor, label: Tensor, temperature: float) -> Tensor:
-    """Mean of the image→text and text→image cross-entropies of a batch (Radford et al., 2021), with all equals as positives.
+    """Mean of the image→text and text→image cross-entropies of a batch (Radford et al., 2021), with all equals as
+    positives.
 
-    `image` `[B, D]` and `text` `[K, D]` are unit vectors, `label` `[B]` in 0…K−1. Image→text: each image among the K class
-    texts. Text→image: each class that occurs, among the images of the batch; its images are equally likely targets.
+    `image` `[B, D]` and `text` `[K, D]` are unit vectors, `label` `[B]` in 0…K−1. Image→text: each image among the K
+    class texts. Text→image: each class that occurs, among the images of the batch; its images are equally likely
+    targets.
     """
     logits = image @ text.T / temperature
     image_to_text = F.cross_entropy(logits, label)

@@ -23,8 +23,8 @@ def tokenize(texts: Sequence[str]) -> list[list[int]]:
 def compact_vocabulary(tokens: Sequence[Sequence[int]]) -> list[int]:
     """The sorted token numbers that occur.
 
-    A network trained from scratch learns nothing about other words, so it holds none. Sorting keeps the end token the largest,
-    which is how the text transformer finds it.
+    A network trained from scratch learns nothing about other words, so it holds none. Sorting keeps the end token the
+    largest, which is how the text transformer finds it.
     """
     return sorted({token for text in tokens for token in text})
 

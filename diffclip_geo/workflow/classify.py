@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +19,11 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..atomic import FileSet, check_outputs
-from ..classifier import Classifier, load_classifier
 from ..classes import ClassTable
+from ..classifier import Classifier, load_classifier
 from ..confidence import MEASURES, confidence_of
 from ..devices import pick_device
 from ..errors import OptionError, RasterError
-from ..exact import ExactEngine
 from ..images import read_with_margin
 from ..maps import ConfidenceWriter, LabelMapWriter, confidence_files, confidence_path, label_map_files
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
@@ -57,7 +55,7 @@ def classify(
     scene: Paths | None = None,
     lidar: Paths = (),
     workspace: str | PathLike[str] = "diffclip-work",
-    mask: str | PathLike[str] | None = None,
+    mask: str | Path | None = None,
     allow_partial: bool = False,
     confidence: str = "max-prob",
     tile: int = TILE,
@@ -67,7 +65,8 @@ def classify(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Classification:
-    """Write the label map, its confidence map, provenance and a quicklook: ``map.tif``, ``map_confidence.tif``, ``map.json``, ``map.png``.
+    """Write the label map, its confidence map, provenance and a quicklook: ``map.tif``, ``map_confidence.tif``,
+    ``map.json``, ``map.png``.
 
     Parameters
     ----------
@@ -76,7 +75,8 @@ def classify(
     confidence
         max-prob, margin or entropy, see `confidence.MEASURES`.
     tile, workers
-        Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes the map.
+        Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes
+        the map.
 
     Raises
     ------
@@ -93,7 +93,11 @@ def classify(
     if tile < 1 or (workers is not None and workers < 1):
         raise OptionError("--tile and --workers", "must be at least 1", "give larger numbers")
     label_path = Path(out)
-    certainty_path, picture, record = confidence_path(label_path), label_path.with_suffix(".png"), provenance_path(label_path)
+    certainty_path, picture, record = (
+        confidence_path(label_path),
+        label_path.with_suffix(".png"),
+        provenance_path(label_path),
+    )
     place = Workspace(Path(workspace))
     chosen = _scene(place, scene, lidar, mask, allow_partial)
     outputs = [*label_map_files(label_path), *confidence_files(certainty_path), picture, record]
@@ -124,7 +128,13 @@ def classify(
             LabelMapWriter(label_path, chosen.grid, classifier.classes, tags, overwrite, files=files) as labels,
             ConfidenceWriter(certainty_path, chosen.grid, definition, tags, overwrite, files=files) as certainty,
             ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as executor,
-            tqdm(total=chosen.grid.height * chosen.grid.width, desc="classify", unit="px", unit_scale=True, disable=not progress) as bar,
+            tqdm(
+                total=chosen.grid.height * chosen.grid.width,
+                desc="classify",
+                unit="px",
+                unit_scale=True,
+                disable=not progress,
+            ) as bar,
         ):
             for place_, (label, sure) in stream(tiles, work, executor, in_flight=workers + 1):
                 labels.write(place_.row, place_.column, label)
@@ -135,10 +145,10 @@ def classify(
         created = datetime.now(UTC).isoformat(timespec="seconds")
         facts |= {"created": created, "timings": {"classify_seconds": round(seconds, 2), "pixels": pixels}}
         write_provenance(files.stage(record), facts)
-    write_quicklook(
-        label_path, picture, rgb=rgb_composite(chosen), confidence=certainty_path, overwrite=overwrite
+    write_quicklook(label_path, picture, rgb=rgb_composite(chosen), confidence=certainty_path, overwrite=overwrite)
+    return Classification(
+        label_path, certainty_path, picture, classifier.classes, tuple(labels.counts.tolist()), pixels, seconds
     )
-    return Classification(label_path, certainty_path, picture, classifier.classes, tuple(labels.counts.tolist()), pixels, seconds)
 
 
 class _TileWork:
@@ -149,26 +159,26 @@ class _TileWork:
         self.engine = classifier.engine(device)
 
     def __call__(self, tile: Tile) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-        margin = self.engine.margin
-        image = self.classifier.stats.normalise(read_with_margin(self.scene, *tile, margin), margin)
-        valid = image.core.numpy()
+        margin = self.classifier.margin
+        block = read_with_margin(self.scene, *tile, margin)
+        valid = block.valid[margin:-margin, margin:-margin]
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
         if valid.any():
-            probabilities = self.classifier.probabilities(self.engine, image)
-            label[valid] = probabilities.argmax(-1).numpy() + 1
-            sure[valid] = confidence_of(probabilities, self.confidence).numpy()
+            probabilities = self.classifier.probabilities(self.engine, block, margin)
+            label[valid] = probabilities.argmax(-1) + 1
+            sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
         return label, sure
 
 
-def _scene(
-    place: Workspace, scene: Paths | None, lidar: Paths, mask: str | PathLike[str] | None, allow_partial: bool
-) -> Scene:
+def _scene(place: Workspace, scene: Paths | None, lidar: Paths, mask: str | Path | None, allow_partial: bool) -> Scene:
     """The scene to map: the given one, reading the bands of the workspace's, or the one of the workspace."""
     facts = place.read(place.manifest, "pretrain")
     trained = [Scene.from_dict(one) for one in facts["scenes"]]
     if scene is None:
         if len(trained) > 1:
-            raise OptionError(place.folder, f"was pretrained on {len(trained)} scenes", "say with --scene and --lidar which to map")
+            raise OptionError(
+                place.folder, f"was pretrained on {len(trained)} scenes", "say with --scene and --lidar which to map"
+            )
         return trained[0]
     found = find_scenes(scene, lidar)
     if len(found) > 1:
@@ -177,7 +187,7 @@ def _scene(
     if len(opened.lidar_names) != len(trained[0].lidar_names):
         raise RasterError(
             opened.hsi_path,
-            f"comes with {len(opened.lidar_names)} LiDAR bands, the workspace was trained with {len(trained[0].lidar_names)}",
+            f"comes with {len(opened.lidar_names)} LiDAR bands, training had {len(trained[0].lidar_names)}",
             "give the same LiDAR layers with --lidar",
         )
     return opened.matching(trained[0].bands)

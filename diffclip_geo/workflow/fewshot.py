@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from .. import __version__
-from ..classifier import empty_encoder, save_language_model
+from ..classifier import empty_encoder, save_classifier
 from ..devices import pick_device
 from ..errors import LabelError, OptionError
 from ..images import SceneStats
 from ..labels import LabelledPixels, read_labels
-from ..language import TrainingRecord, train_language_model
+from ..language import TrainingRecord
 from ..plots import plot_losses, write_columns
 from ..presets import Preset
 from ..prompts import class_prompts, load_texts
-from ..sampling import labelled_blocks
+from ..sampling import LabelledBlock, labelled_blocks, sample_blocks
 from ..scenes import Scene
 from ..tensorfiles import load_tensors
-from ..windows import WindowSource
+from ..training import margin_of, train_classifier
+from ..views import View
 from ..workspace import Workspace
+
+SCENE_SAMPLE = 2**14  # unlabelled pixels read again, to set the units of the scores
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def fewshot(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> FewshotTraining:
-    """Stage 2: align the pretrained encoder with the class texts on the labelled pixels, and write the classifier to the workspace.
+    """Stage 2: align the pretrained encoder with the class texts on the labelled pixels, and write the classifier to
+    the workspace.
 
     A classifier that the workspace holds already is replaced when training is done.
 
@@ -101,17 +104,23 @@ def fewshot(
     descriptions = class_prompts(pixels.classes.names, prompt, load_texts(None if texts is None else Path(texts)))
     encoder = empty_encoder(preset, facts["channels"])
     encoder.load_state_dict(load_tensors(place.encoder))
-    source, label = labelled_windows(scenes, pixels, stats, preset.encoder.window)
-    count = np.bincount(label.numpy(), minlength=len(pixels.classes.names))
-    if not count.all():
-        lost = pixels.classes.names[int(np.flatnonzero(count == 0)[0])]
-        raise LabelError(labels, f"class {lost!r} has no pixel with data", "label it elsewhere or drop it")
-    if say and len(label) < len(pixels.label):
-        say(f"{len(pixels.label) - len(label)} labelled pixels lie on nodata and are left out.")
-    model, losses = train_language_model(
-        encoder, source, label, descriptions, preset, seed=seed, device=chosen, progress=progress
+    margin = margin_of(preset)
+    labelled = labelled_blocks(scenes, pixels, margin)
+    count = _count_valid(labelled, margin, pixels, Path(labels), say)
+    classifier, losses = train_classifier(
+        encoder,
+        stats,
+        [View.from_dict(one) for one in facts["views"]],
+        labelled,
+        sample_blocks(scenes, margin, budget=SCENE_SAMPLE, seed=seed),
+        margin,
+        pixels.classes,
+        descriptions,
+        preset,
+        seed=seed,
+        device=chosen,
+        progress=progress,
     )
-    save_language_model(place, model)
     curve = {"loss": [r.loss for r in losses]}
     write_columns(
         place.folder / "fewshot.csv",
@@ -119,17 +128,16 @@ def fewshot(
     )
     plot_losses(place.folder / "fewshot.png", curve, "Few-shot training")
     seconds = time.perf_counter() - started
-    place.write(
-        place.classifier_manifest,
+    save_classifier(
+        place,
+        classifier,
         {
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "labels": str(Path(labels).resolve()),
-            "classes": pixels.classes.to_dict(),
-            "pixels": count.tolist(),
+            "pixels": count,
             "prompt": prompt,
             "texts": descriptions,
-            "temperature": model.temperature,
             "shots": shots,
             "seed": seed,
             "steps": len(losses),
@@ -140,15 +148,22 @@ def fewshot(
     return FewshotTraining(place.folder, pixels, tuple(descriptions), tuple(losses), seconds)
 
 
-def labelled_windows(
-    scenes: list[Scene], pixels: LabelledPixels, stats: SceneStats, side: int
-) -> tuple[WindowSource, torch.Tensor]:
-    """Windows of the labelled pixels that have data, and their labels 0…K−1 in the same order."""
-    margin = side // 2
-    blocks = labelled_blocks(scenes, pixels, margin)
-    images = [stats.normalise(one.block, margin) for one in blocks]
-    wanted = [torch.from_numpy(one.label > 0) for one in blocks]
-    label = torch.cat(
-        [torch.from_numpy(one.label)[want & image.core] for one, image, want in zip(blocks, images, wanted, strict=True)]
-    )
-    return WindowSource(images, side, wanted), label - 1
+def _count_valid(
+    labelled: Sequence[LabelledBlock],
+    margin: int,
+    pixels: LabelledPixels,
+    labels: Path,
+    say: Callable[[str], None] | None,
+) -> list[int]:
+    """Labelled pixels with data, per class. Raises LabelError when a class has none, or there is only one class."""
+    names = pixels.classes.names
+    if len(names) < 2:
+        raise LabelError(labels, f"has one class only ({names[0]})", "label at least two classes")
+    found = [one.label[one.block.valid[margin:-margin, margin:-margin]] for one in labelled]
+    count = np.bincount(np.concatenate([f.ravel() for f in found]), minlength=len(names) + 1)[1:]
+    if not count.all():
+        lost = names[int(np.flatnonzero(count == 0)[0])]
+        raise LabelError(labels, f"class {lost!r} has no pixel with data", "label it elsewhere or drop it")
+    if say and count.sum() < len(pixels.label):
+        say(f"{len(pixels.label) - count.sum()} labelled pixels lie on nodata and are left out.")
+    return [int(c) for c in count]

@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-import torch
-
 from .. import __version__
 from ..devices import pick_device
 from ..errors import OptionError, WorkspaceError
 from ..images import SceneStats
+from ..nn.mask_diffusion import MaskDiffusion
 from ..plots import plot_losses, plot_restorations, write_columns
 from ..presets import load_preset
 from ..pretraining import Checkpoint, LossRecord, pretrain_windows, restore_samples
 from ..sampling import sample_blocks
 from ..scenes import Scene, agree, find_scenes
 from ..tensorfiles import save_tensors
+from ..training import fit_views, margin_of
 from ..windows import WindowSource
 from ..workspace import Workspace
 
-Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+Paths = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def pretrain(
     steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
-    mask: str | PathLike[str] | None = None,
+    mask: str | Path | None = None,
     bad_bands: str = "",
     allow_partial: bool = False,
     resume: bool = False,
@@ -88,7 +88,9 @@ def pretrain(
             raise OptionError("--steps", f"is {steps}", "give at least 1")
         settings = dataclasses.replace(settings, pretraining=dataclasses.replace(settings.pretraining, steps=steps))
     if place.manifest.exists() and not (overwrite or resume):
-        raise WorkspaceError(place.folder, "holds a pretrained scene already", "use --overwrite, or another --workspace")
+        raise WorkspaceError(
+            place.folder, "holds a pretrained scene already", "use --overwrite, or another --workspace"
+        )
     chosen = pick_device(device)
     scenes = agree(
         [
@@ -100,9 +102,10 @@ def pretrain(
         for one in scenes:
             for note in one.notes:
                 say(note)
-    margin = settings.encoder.window // 2
+    margin = margin_of(settings)
     blocks = sample_blocks(scenes, margin, seed=seed)
     stats = SceneStats.fit(blocks, components=settings.input.components)
+    views = fit_views(blocks, margin, settings)
     source = WindowSource([stats.normalise(block, margin) for block in blocks], settings.encoder.window)
     place.create()
     described = [one.to_dict() for one in scenes]
@@ -129,6 +132,7 @@ def pretrain(
             "scenes": described,
             "channels": list(source.channels),
             "stats": stats.to_dict(),
+            "views": [view.to_dict() for view in views],
             "preset_name": preset,
             "preset": settings.to_dict(),
             "seed": seed,
@@ -142,9 +146,7 @@ def pretrain(
     return Pretraining(place.folder, tuple(scenes), len(source), tuple(losses), seconds)
 
 
-def _draw(
-    place: Workspace, model: torch.nn.Module, source: WindowSource, losses: Sequence[LossRecord]
-) -> None:
+def _draw(place: Workspace, model: MaskDiffusion, source: WindowSource, losses: Sequence[LossRecord]) -> None:
     """Write the training record and its pictures."""
     curves = {
         "denoising (visible)": [r.denoising for r in losses],

@@ -1,0 +1,108 @@
+"""From a pretrained encoder, views and labelled blocks to a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from .classes import ClassTable
+from .classifier import Classifier
+from .images import SceneStats
+from .kernel import fit_kernel_ridge
+from .language import TrainingRecord, train_language_model
+from .nn.encoder import Encoder
+from .normalisation import Array
+from .presets import Preset
+from .sampling import LabelledBlock
+from .scenes import Block
+from .temperature import fit_temperature
+from .views import REACH, View
+from .windows import WindowSource
+
+MOST_SHOTS = 3000  # of the kernel heads: their cost grows with the square
+SCENE_SAMPLE = 8000  # unlabelled pixels that set the units of the scores
+
+
+def train_classifier(
+    encoder: Encoder,
+    stats: SceneStats,
+    views: Sequence[View],
+    labelled: Sequence[LabelledBlock],
+    scene: Sequence[Block],
+    margin: int,
+    classes: ClassTable,
+    texts: Sequence[str],
+    preset: Preset,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> tuple[Classifier, list[TrainingRecord]]:
+    """Stage 2 and the kernel heads on the valid labelled pixels; `scene` holds unlabelled blocks. All were read with
+    `margin`.
+
+    Every class must have a valid pixel. Nothing but the labelled pixels and unlabelled data enters: the temperature
+    comes from the scores that shots get when their polygon is left out.
+    """
+    wanted = [(one.label > 0) & _core(one.block.valid, margin) for one in labelled]
+    label = np.concatenate([one.label[want] for one, want in zip(labelled, wanted, strict=True)]) - 1
+    group = np.concatenate([one.group[want] for one, want in zip(labelled, wanted, strict=True)])
+    side = preset.encoder.window
+    shots = WindowSource(
+        [stats.normalise(one.block, margin) for one in labelled], side, [torch.from_numpy(want) for want in wanted]
+    )
+    unlabelled = WindowSource([stats.normalise(block, margin) for block in scene], side)
+    model, losses = train_language_model(
+        encoder, shots, torch.from_numpy(label), unlabelled, texts, preset, seed=seed, device=device, progress=progress
+    )
+    blend = preset.blend
+    if not views:
+        return Classifier(classes, stats, model, (), (), blend, blend.language / model.spread), losses
+    rng = np.random.default_rng(seed)
+    kept = np.sort(rng.permutation(len(label))[:MOST_SHOTS])
+    kernels = []
+    held_out = everywhere = np.zeros((), np.float32)
+    weights = (blend.kernel, blend.raw_kernel)
+    sample = None
+    for weight, view in zip(weights, views, strict=True):
+        pixels = np.concatenate([view(block, margin) for block in scene])
+        if sample is None:
+            sample = np.sort(rng.permutation(len(pixels))[:SCENE_SAMPLE])
+        mine = np.concatenate(
+            [
+                view(one.block, margin)[want[_core(one.block.valid, margin)]]
+                for one, want in zip(labelled, wanted, strict=True)
+            ]
+        )
+        kernel, left_out = fit_kernel_ridge(mine[kept], label[kept], group[kept], len(classes), pixels[sample])
+        kernels.append(kernel)
+        held_out = held_out + weight * left_out
+        everywhere = everywhere + weight * kernel(pixels[sample])
+    # The language model is not trained again without each polygon: its share is taken to widen the scores as
+    # independent # scores of unit spread would, and the temperature with them.
+    widening = np.hypot(_spread(everywhere), blend.language) / _spread(everywhere)
+    temperature = fit_temperature(held_out, label[kept]) * float(widening)
+    return Classifier(classes, stats, model, tuple(views), tuple(kernels), blend, temperature), losses
+
+
+def margin_of(preset: Preset) -> int:
+    """Pixels of context that windows and views need around a block."""
+    return max(REACH, preset.encoder.window // 2)
+
+
+def fit_views(blocks: Sequence[Block], margin: int, preset: Preset) -> tuple[View, ...]:
+    """The views that the preset's blend asks for: brightness-free and raw, or none."""
+    if not (preset.blend.kernel or preset.blend.raw_kernel):
+        return ()
+    components = preset.input.components
+    return tuple(View.fit(blocks, margin, components=components, brightness_free=free) for free in (True, False))
+
+
+def _spread(scores: Array) -> float:
+    return float(scores.std(0).mean())
+
+
+def _core(mask: np.ndarray, margin: int) -> np.ndarray:
+    return mask[margin : mask.shape[0] - margin, margin : mask.shape[1] - margin]

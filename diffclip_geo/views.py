@@ -1,0 +1,106 @@
+"""Views of a scene for the kernel head: noise-whitened components of all channels, smoothed as far as the scene is
+coherent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from .normalisation import Array, ChannelTransform, noise_whitening
+from .scenes import Block
+
+SCALES = (1.0, 2.0, 3.5)  # standard deviations of the Gaussians, in pixels
+REACH = 14  # pixels: 4 standard deviations of the widest
+LAG = 3.0  # coherence at a scale is read from the autocorrelation at this many standard deviations
+
+
+@dataclass(frozen=True)
+class View:
+    """Whitened components of the stacked channels, as they are and Gaussian-smoothed, each scale with its weight."""
+
+    transform: ChannelTransform
+    weights: Array  # [1 + scales], amplitudes that multiply the components at each scale
+
+    @classmethod
+    def fit(cls, blocks: Sequence[Block], margin: int, *, components: int, brightness_free: bool) -> View:
+        """Learn transform and weights from unlabelled blocks that were read with `margin`.
+
+        A scene is coherent at a scale s when pixels 3s apart are still alike: with their correlation ρ, the smoothed
+        components get the share min(1, (ρ / (1 − ρ))²) of the weight of the pixel's own. Where neighbours tell
+        nothing, smoothing is off.
+        """
+        images = [_stack(block) for block in blocks]
+        valid = [block.valid for block in blocks]
+        spectral = len(blocks[0].hsi) if brightness_free else 0
+        transform = noise_whitening(images, valid, components, brightness_free=spectral)
+        whitened = [transform(image) for image in images]
+        total = np.concatenate([z[mask] for z, mask in zip(whitened, valid, strict=True)]).var(0).sum()
+        shares, spreads = [1.0], [total]
+        for scale in SCALES:
+            rho = float(np.clip(_correlation(whitened, valid, round(LAG * scale), total), 0.02, 0.98))
+            shares.append(min(1.0, (rho / (1 - rho)) ** 2))
+            inside = [
+                _core(smooth(z, mask, scale), margin)[_core(mask, margin)]
+                for z, mask in zip(whitened, valid, strict=True)
+            ]
+            spreads.append(np.concatenate(inside).var(0).sum())
+        weights = np.sqrt(np.array(shares) / sum(shares) / np.maximum(spreads, 1e-12))
+        return cls(transform, weights.astype(np.float32))
+
+    def __call__(self, block: Block, margin: int) -> Array:
+        """Features of the valid core pixels in row-major order; float32 `[pixels, components · (1 + scales)]`.
+
+        `margin` is how far around its core the block was read, at least `REACH`.
+        """
+        whitened = self.transform(_stack(block))
+        core = _core(block.valid, margin)
+        parts = [whitened, *(smooth(whitened, block.valid, scale) for scale in SCALES)]
+        return np.concatenate([w * _core(part, margin)[core] for w, part in zip(self.weights, parts, strict=True)], -1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists, for JSON."""
+        return {"transform": self.transform.to_dict(), "weights": self.weights.tolist()}
+
+    @classmethod
+    def from_dict(cls, lists: dict[str, Any]) -> View:
+        """Inverse of `to_dict`."""
+        return cls(ChannelTransform.from_dict(lists["transform"]), np.asarray(lists["weights"], np.float32))
+
+
+def smooth(image: Array, valid: NDArray[np.bool_], scale: float) -> Array:
+    """Gaussian mean of the valid pixels around each pixel, `[H, W, C]`; invalid pixels neither give nor count."""
+    known = _gaussian(valid.astype(np.float32), scale)
+    mean: Array = _gaussian(np.where(valid[..., None], image, 0), scale) / np.maximum(known, 1e-6)[..., None]
+    return mean
+
+
+def _gaussian(image: Array, scale: float) -> Array:
+    for axis in (0, 1):
+        image = gaussian_filter1d(image, scale, axis=axis, mode="constant", truncate=4.0)
+    return image
+
+
+def _correlation(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], lag: int, total: float) -> float:
+    """Correlation of pixels `lag` apart: 1 − half their mean squared distance over the total variance; 0 for no pairs."""
+    squares = []
+    for image, mask in zip(images, valid, strict=True):
+        for moved in (np.s_[lag:], np.s_[:, lag:]):
+            still = np.s_[:-lag] if moved == np.s_[lag:] else np.s_[:, :-lag]
+            both = mask[moved] & mask[still]
+            squares.append(((image[moved] - image[still])[both] ** 2).sum(-1))
+    joined = np.concatenate(squares)
+    return 1 - float(joined.mean()) / (2 * total) if len(joined) else 0.0
+
+
+def _stack(block: Block) -> Array:
+    return np.ascontiguousarray(np.concatenate([block.hsi, block.lidar]).transpose(1, 2, 0))
+
+
+def _core(image: NDArray, margin: int) -> NDArray:
+    return image[margin : image.shape[0] - margin, margin : image.shape[1] - margin]
