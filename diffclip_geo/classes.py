@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+UNCLASSIFIED = "unclassified"  # name of the value for pixels that a map leaves without a class
+
+
 @dataclass(frozen=True)
 class ClassTable:
     """Names and colours (red, green, blue, 0-255) of classes 1…K; class i + 1 is at index i."""

@@ -1,7 +1,7 @@
 """Layers derived from a surface (DSM or canopy heights), computed for the window that is read and a halo around it.
 
-Every value depends on a fixed neighbourhood and is summed in a fixed order, so that a pixel gets the same value whatever
-window it is in. Pixels without data, and those beyond the scene, take no part.
+Every value depends on a fixed neighbourhood and is summed in a fixed order, so that a pixel gets the same value
+whatever window it is in. Pixels without data, and those beyond the scene, take no part.
 """
 
 from __future__ import annotations

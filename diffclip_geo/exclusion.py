@@ -17,7 +17,7 @@ from .grid import Grid
 
 @dataclass(frozen=True)
 class TrainingGround:
-    """Windows of `side` pixels around the training `pixels` of scenes, as sorted numbers (row · width + column) per scene."""
+    """Windows of `side` pixels around the training `pixels` of scenes, as sorted row · width + column per scene."""
 
     grids: tuple[Grid, ...]
     windows: tuple[NDArray[np.int64], ...]
@@ -43,7 +43,9 @@ class TrainingGround:
     @classmethod
     def of_workspace(cls, folder: Path) -> TrainingGround:
         """The training pixels that `fewshot` recorded in a workspace. Raises WorkspaceError."""
+        from .presets import Preset
         from .scenes import Scene
+        from .training import margin_of
         from .workspace import Workspace
 
         place = Workspace(folder)
@@ -56,7 +58,8 @@ class TrainingGround:
             rows = [(int(one["scene"]), int(one["row"]), int(one["column"])) for one in csv.DictReader(file)]
         scene, row, column = np.array(rows, np.int64).reshape(-1, 3).T
         grids = [Scene.from_dict(one).grid for one in facts["scenes"]]
-        return cls.around(grids, scene, row, column, facts["preset"]["encoder"]["window"])
+        side = 2 * margin_of(Preset.from_dict(facts["preset"])) + 1
+        return cls.around(grids, scene, row, column, side)
 
     def covers(self, grid: Grid, row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which pixels of `grid` have their centre in one of the windows; same shape as `row`."""

@@ -45,6 +45,13 @@ class Grid:
         """Area of a pixel in squared map units."""
         return abs(self.transform.determinant)
 
+    def part(self, row: int, column: int, height: int, width: int) -> Grid:
+        """The grid of a window of this one, which may reach beyond it."""
+        x, y = self.to_map(np.array([column]), np.array([row]))
+        here = self.transform
+        place = Affine(here.a, here.b, float(x[0]), here.d, here.e, float(y[0]))
+        return Grid(height, width, place, self.crs)
+
     def pixel_of(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of the pixel in which each map point falls; may lie outside the grid."""
         column, row = self.to_pixels(x, y)

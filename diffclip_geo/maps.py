@@ -31,6 +31,7 @@ from .grid import Grid
 from .qml import classes_qml, confidence_qml, style_path
 from .rasters import gdal
 
+MEASURE_TAG = "CONFIDENCE_MEASURE"  # which of the measures a confidence map holds, by its name on the command line
 _TILE = 512
 _ROUNDING = 1e-5  # how far beyond [0, 1] float32 sums of probabilities may stray
 

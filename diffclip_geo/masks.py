@@ -37,9 +37,7 @@ class PolygonMask:
         polygons = project(polygons, crs, grid.crs)
         polygons = polygons[~shapely.is_empty(polygons)]
         if not len(polygons):
-            raise LabelError(
-                path, "holds no polygon that lies near the image", "give polygons around what is to be used"
-            )
+            raise LabelError(path, "holds no polygon that lies near the image", "draw them around what is to be used")
         area = shapely.union_all(shapely.transform(polygons, lambda xy: np.column_stack(grid.to_pixels(*xy.T))))
         shapely.prepare(area)
         return cls(area)

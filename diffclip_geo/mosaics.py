@@ -8,7 +8,6 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
-from affine import Affine
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
 
@@ -16,6 +15,7 @@ from .errors import RasterError
 from .grid import Grid
 
 LIST_ENDINGS = (".txt", ".lst")  # a file that names tiles, one per line, as gdalbuildvrt takes it
+NAME_DOMAIN = "DIFFCLIP_GEO"  # of the tag that names, in the text of a VRT, the file it stands for
 _OFF_LATTICE = 0.02  # pixels by which the corner of a tile may miss the lattice of the first
 _TYPES = {
     "uint8": "Byte",
@@ -68,15 +68,17 @@ def mosaic_vrt(path: Path, tiles: Sequence[DatasetReader]) -> str:
     top, left = min(row for row, _ in corners), min(column for _, column in corners)
     height = max(row + tile.height for (row, _), tile in zip(corners, tiles, strict=True)) - top
     width = max(column + tile.width for (_, column), tile in zip(corners, tiles, strict=True)) - left
-    whole = Grid(height, width, grid.transform @ Affine.translation(left, top), grid.crs)
+    whole = grid.part(top, left, height, width)
     return _vrt(
-        whole, [_Placed(tile, row - top, column - left) for tile, (row, column) in zip(tiles, corners, strict=True)]
+        str(path),
+        whole,
+        [_Placed(tile, row - top, column - left) for tile, (row, column) in zip(tiles, corners, strict=True)],
     )
 
 
 def unmasked_vrt(dataset: DatasetReader) -> str:
     """The VRT of one raster in which what its mask band hides is NaN."""
-    return _vrt(Grid.of(dataset), [_Placed(dataset, 0, 0)])
+    return _vrt(dataset.name, Grid.of(dataset), [_Placed(dataset, 0, 0)])
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _corner(path: Path, first: DatasetReader, grid: Grid, tile: DatasetReader) -
     if tile.crs != first.crs:
         fault = f"{name} has another coordinate system than {other}"
         raise RasterError(path, fault, "bring the tiles into one, e.g. with gdalwarp")
-    column, row = ~grid.transform @ (tile.transform.c, tile.transform.f)
+    columns, rows = grid.to_pixels(np.array([tile.transform.c]), np.array([tile.transform.f]))
+    row, column = float(rows[0]), float(columns[0])
     same_pixels = np.allclose(tile.transform[:2] + tile.transform[3:5], grid.transform[:2] + grid.transform[3:5])
     if not same_pixels or max(abs(row - round(row)), abs(column - round(column))) > _OFF_LATTICE:
         fault = f"the pixels of {name} do not continue those of {other}"
@@ -103,7 +106,7 @@ def _corner(path: Path, first: DatasetReader, grid: Grid, tile: DatasetReader) -
     return round(row), round(column)
 
 
-def _vrt(grid: Grid, tiles: Sequence[_Placed]) -> str:
+def _vrt(name: str, grid: Grid, tiles: Sequence[_Placed]) -> str:
     first = tiles[0].dataset
     # Nodata can be told by value only when every tile has one and no mask band says more than it.
     by_value = all(tile.dataset.nodata is not None and not has_mask(tile.dataset) for tile in tiles)
@@ -113,6 +116,7 @@ def _vrt(grid: Grid, tiles: Sequence[_Placed]) -> str:
     if not grid.transform.is_identity:
         ET.SubElement(root, "GeoTransform").text = ", ".join(repr(float(value)) for value in grid.transform.to_gdal())
     _put_tags(root, first, 0)
+    ET.SubElement(ET.SubElement(root, "Metadata", domain=NAME_DOMAIN), "MDI", key="name").text = name
     for band in range(1, first.count + 1):
         kind = first.dtypes[band - 1] if by_value else np.promote_types(first.dtypes[band - 1], "float32").name
         element = ET.SubElement(root, "VRTRasterBand", dataType=_TYPES[kind], band=str(band))

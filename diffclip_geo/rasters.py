@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import DatasetReader, MemoryFile
+from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from .errors import RasterError
-from .mosaics import LIST_ENDINGS, has_mask, listed_tiles, mosaic_vrt, unmasked_vrt
+from .mosaics import LIST_ENDINGS, NAME_DOMAIN, has_mask, listed_tiles, mosaic_vrt, unmasked_vrt
 
 Raster = DatasetReader | WarpedVRT  # the latter warps what has control points instead of a transform
 
@@ -28,7 +27,6 @@ _ENVI_ENDINGS = ("", ".bsq", ".bil", ".bip", ".dat", ".img", ".raw", ".bin", ".c
 # Values that files use as fill without declaring it. No elevation, height or reflectance takes them by chance.
 UNDECLARED_FILLS = (-9999.0, -32768.0, -32767.0)
 _LARGEST = 1e30  # beyond it lies fill: ±3.4e38 in float32
-_MEMORY, _MEMORY_ENDING = "/vsimem/diffclip-geo-", ".vrt"  # where the text of virtual rasters is read from
 _INSIDE = re.compile(r'^(?P<driver>[A-Za-z][A-Za-z0-9_]{2,}):"?(?P<file>[^"]+?)"?(?P<rest>:[^"]*)$')
 
 
@@ -87,7 +85,8 @@ def source_of(dataset: Raster) -> DatasetReader:
 
 def name_of(dataset: Raster) -> str:
     """The name of the file behind a dataset, for messages."""
-    return re.sub(rf"^{_MEMORY}[0-9a-f]+/", "", source_of(dataset).name).removesuffix(_MEMORY_ENDING)
+    source = source_of(dataset)
+    return str(source.tags(ns=NAME_DOMAIN).get("name", source.name))
 
 
 def how_placed(dataset: Raster) -> str:
@@ -104,7 +103,7 @@ def without_mask(dataset: Raster) -> Raster:
     if isinstance(dataset, WarpedVRT) or not has_mask(source):
         return dataset
     with gdal():
-        return _open_text(unmasked_vrt(source), source.name)
+        return rasterio.open(unmasked_vrt(source))
 
 
 def gdal_name(path: Path) -> str:
@@ -238,17 +237,10 @@ def _open_list(path: Path) -> DatasetReader:
                 fault = f"lists {tile.name}, which has control points instead of a transform"
                 raise RasterError(path, fault, "warp it first, e.g. with gdalwarp")
             tiles.append(opened)
-        return _open_text(mosaic_vrt(path, tiles), str(path))
+        return rasterio.open(mosaic_vrt(path, tiles))
     finally:
         for opened in tiles:
             opened.close()
-
-
-def _open_text(vrt: str, name: str) -> DatasetReader:
-    """Open the text of a VRT under a name that tells the file it stands for."""
-    inside = f"{_MEMORY.removeprefix('/vsimem/')}{uuid.uuid4().hex}/{name}{_MEMORY_ENDING}"
-    with MemoryFile(vrt.encode(), filename=inside) as memory:
-        return memory.open()  # GDAL has parsed the text; the sources are files
 
 
 def _placed(dataset: DatasetReader) -> Raster:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform as reproject_points
 from rasterio.windows import Window
@@ -26,14 +25,14 @@ def crop_to(grid: Grid, image: Grid) -> Grid | None:
     left, right = max(int(np.floor(column.min() + tiny)), 0), min(int(np.ceil(column.max() - tiny)), grid.width)
     if top >= bottom or left >= right:
         return None
-    return Grid(bottom - top, right - left, grid.transform @ Affine.translation(left, top), grid.crs)
+    return grid.part(top, left, bottom - top, right - left)
 
 
 def interpolated(grid: Grid, image: Grid, window: Window, read: Callable[[Window], Spectra], count: int) -> Spectra:
     """Spectra of a window of `grid`, bilinear between the valid ones of the four nearest pixels of `image`.
 
-    `read` gives a window of the image, `count` bands. A pixel is valid when the image pixel that it lies in is. Exact to
-    the position, and the same for a pixel whichever window it is in.
+    `read` gives a window of the image, `count` bands. A pixel is valid when the image pixel that it lies in is. It gets
+    the same values whichever window it is in.
     """
     row, column = np.mgrid[: window.height, : window.width].astype(np.float64)
     column, row = pixels_on(grid, image, column + window.col_off + 0.5, row + window.row_off + 0.5)

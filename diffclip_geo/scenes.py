@@ -190,7 +190,7 @@ class Scene:
         return Block(hsi, lidar, valid)
 
     def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
-        """Bands of the image (from 0) thinned to [N, height, width] over the whole grid, stored values; NaN = nodata."""
+        """Bands of the image (from 0) thinned to [N, height, width] over the whole grid; NaN is nodata."""
         dataset = _open_files.of(self).hsi
         with gdal():
             if self.image_grid is not None:
@@ -558,9 +558,8 @@ def _grid(path: Path, dataset: Raster, lidar: Sequence[Path]) -> tuple[Grid, lis
     if is_unplaced(grid):
         return grid, [f"{path.name}: has no georeference; maps will have none either"]
     if how_placed(dataset):
-        return grid, [
-            f"{path.name}: placed by {how_placed(dataset)}, seen on a regular grid of {crs_name(grid.crs)} (nearest pixel)"
-        ]
+        way = f"seen on a regular grid in {crs_name(grid.crs)} (nearest pixel)"
+        return grid, [f"{path.name}: placed by {how_placed(dataset)}, {way}"]
     if grid.crs is None:
         for other in lidar:
             with open_raster(other) as raster:

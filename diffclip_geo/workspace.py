@@ -52,6 +52,11 @@ class Workspace:
         """Weights of stage 2."""
         return self.folder / "classifier.safetensors"
 
+    @property
+    def training_pixels(self) -> Path:
+        """Scene, row, column and class of the pixels that stage 2 was trained on."""
+        return self.folder / "training_pixels.csv"
+
     def create(self) -> None:
         """Make the folder. Raises WorkspaceError when it cannot be written."""
         try:

@@ -127,6 +127,10 @@ def fewshot(
         {"step": [r.step for r in losses], **curve, "learning_rate": [r.learning_rate for r in losses]},
     )
     plot_losses(place.folder / "fewshot.png", curve, "Few-shot training")
+    write_columns(
+        place.training_pixels,
+        {"scene": pixels.scene, "row": pixels.row, "column": pixels.column, "class": pixels.label},
+    )
     seconds = time.perf_counter() - started
     save_classifier(
         place,

@@ -1,0 +1,35 @@
+import math
+
+import pytest
+import torch
+
+from diffclip_geo.confidence import MEASURES, confidence_of
+
+PROBABILITIES = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        ("max-prob", [0.7, 0.5, 1, 1 / 3]),
+        ("margin", [0.5, 0.25, 1, 0]),
+        (
+            "entropy",
+            [
+                1 + (0.7 * math.log(0.7) + 0.2 * math.log(0.2) + 0.1 * math.log(0.1)) / math.log(3),
+                1 + (0.5 * math.log(0.25) + 0.5 * math.log(0.5)) / math.log(3),
+                1,
+                0,
+            ],
+        ),
+    ],
+)
+def test_measures_are_what_they_say(measure, expected):
+    given = PROBABILITIES if isinstance(confidence_input(), torch.Tensor) else PROBABILITIES.numpy()
+    found = confidence_of(given, measure)
+    assert [float(value) for value in found] == pytest.approx(expected, abs=1e-6)
+    assert MEASURES[measure][1]
+
+
+def confidence_input():
+    return PROBABILITIES
