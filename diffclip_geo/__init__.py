@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "ArrayModel": "arrays",
     "DiffClipGeoError": "errors",
     "simulate": "simulation",
     "pretrain": "workflow.pretrain",

@@ -50,13 +50,17 @@ class ChannelTransform:
     @classmethod
     def from_dict(cls, lists: dict[str, Any]) -> ChannelTransform:
         """Inverse of `to_dict`."""
-        return cls(**{name: None if value is None else np.asarray(value, np.float32) for name, value in lists.items()})
+        arrays: dict[str, Any] = {
+            name: None if value is None else np.asarray(value, np.float32) for name, value in lists.items()
+        }
+        return cls(**arrays)
 
 
 def unit_norm(pixels: Array) -> Array:
     """Each pixel's vector `[…, C]` divided by its root mean square; zero vectors stay zero."""
     size = np.sqrt((pixels**2).mean(-1, keepdims=True))
-    return pixels / np.where(size > 0, size, 1)
+    unit: Array = pixels / np.where(size > 0, size, np.float32(1))
+    return unit
 
 
 def _without_brightness(pixels: Array, reference: Array | None) -> Array:

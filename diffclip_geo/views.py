@@ -81,9 +81,9 @@ def smooth(image: Array, valid: NDArray[np.bool_], scale: float) -> Array:
 
 
 def _gaussian(image: Array, scale: float) -> Array:
-    for axis in (0, 1):
-        image = gaussian_filter1d(image, scale, axis=axis, mode="constant", truncate=4.0)
-    return image
+    across: Array = gaussian_filter1d(image, scale, axis=0, mode="constant", truncate=4.0)
+    both: Array = gaussian_filter1d(across, scale, axis=1, mode="constant", truncate=4.0)
+    return both
 
 
 def _correlation(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], lag: int, total: float) -> float:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sincos_embedding(values: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
-    """Sines and cosines of `values` at `width`/2 geometric wavelengths, 2π to 2π·`longest`; `[*values.shape, width]`."""
+    """Sines and cosines of `values` at `width`/2 geometric wavelengths, 2π … 2π·`longest`; `[*shape, width]`."""
     frequency = longest ** (-torch.arange(width // 2, dtype=torch.float64) / (width // 2))
     angle = values.double()[..., None] * frequency.to(values.device)
     return torch.cat([angle.sin(), angle.cos()], -1).float()

@@ -98,8 +98,7 @@ class Encoder(nn.Module):
         tokens = self.embed(projected)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        last: Block = self.blocks[-1]
-        summary: Tensor = self.norm(_tokens_after(last, tokens, wanted))
+        summary: Tensor = self.norm(_tokens_after(cast(Block, self.blocks[-1]), tokens, wanted))
         return summary
 
 
