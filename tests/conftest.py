@@ -1,3 +1,4 @@
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads cost tiny networks more than they bring
+# Before torch is imported: more threads cost tiny networks more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

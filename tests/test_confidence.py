@@ -25,11 +25,5 @@ PROBABILITIES = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0
     ],
 )
 def test_measures_are_what_they_say(measure, expected):
-    given = PROBABILITIES if isinstance(confidence_input(), torch.Tensor) else PROBABILITIES.numpy()
-    found = confidence_of(given, measure)
-    assert [float(value) for value in found] == pytest.approx(expected, abs=1e-6)
+    assert confidence_of(PROBABILITIES, measure).tolist() == pytest.approx(expected, abs=1e-6)
     assert MEASURES[measure][1]
-
-
-def confidence_input():
-    return PROBABILITIES

@@ -102,7 +102,7 @@ def test_the_centre_is_among_the_cells_shown(scene, monkeypatch):
     monkeypatch.setattr(ImageEncoder, "forward", spy)
     train(scene, visible=0.3)
     parts = [visible for visible in shown if visible is not None]
-    assert len(parts) == 6 and all(visible.shape == (8, 8) for visible in parts)  # 0.3 of 25 cells
+    assert len(parts) == 18 and all(visible.shape == (8, 8) for visible in parts)  # 0.3 of 25 cells
     assert all((visible[:, 0] == 12).all() for visible in parts)
     assert all(len(set(row)) == 8 for visible in parts for row in visible.tolist())
     shown.clear()

@@ -47,6 +47,12 @@ def test_a_copy_of_a_preset_can_be_changed(copy):
     assert load_preset(str(copy)).pretraining.mask_ratio == 0.5
 
 
+def test_a_file_that_is_not_text_is_no_preset(copy):
+    copy.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(OptionError, match=r"mine\.toml: is not a preset"):
+        load_preset(str(copy))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
