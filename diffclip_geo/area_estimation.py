@@ -72,6 +72,7 @@ def estimate_areas(
     stratum_pixels: Sequence[int] | NDArray[np.integer],
     names: Sequence[str],
     *,
+    stratum_names: Sequence[str] | None = None,
     finite_population: bool = True,
     strata_are_map_classes: bool = False,
 ) -> AreaEstimates:
@@ -91,7 +92,8 @@ def estimate_areas(
             raise ValueError("the population has no pixel")
         poorest = int(sampled.argmin())
         stratum = int(np.flatnonzero(used)[poorest])
-        raise ValueError(f"stratum {stratum} has {int(sampled[poorest])} sampled pixels; 2 are needed")
+        name = f"stratum {stratum}" if stratum_names is None else stratum_names[stratum]
+        raise ValueError(f"{name} has {int(sampled[poorest])} sampled pixels; 2 are needed")
     total = population.sum()
     mean = counts / sampled[:, None, None]  # [H, K, K]: mean of the indicator "truth i and map j" within each stratum
     weight = population**2 / sampled

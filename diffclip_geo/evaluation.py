@@ -77,9 +77,10 @@ class Evaluation(Accuracy):
         parts = [super().to_text()]
         if self.calibration is not None:
             error = 100 * self.calibration.expected_error
+            bias = 100 * self.calibration.bias
             parts.append(
-                f"Calibration of the confidence: expected calibration error {error:.2f} % over"
-                f" {self.calibration.pixels.sum():,} pixels; confidence minus accuracy {100 * self.calibration.bias:+.2f} %"
+                f"Confidence: expected calibration error {error:.2f} %, mean confidence minus accuracy {bias:+.2f} %,"
+                f" {self.calibration.pixels.sum():,} pixels"
             )
         parts.append("\n".join([f"Areas: {self.statement}", *self._area_lines()]))
         return "\n\n".join(parts)
@@ -126,7 +127,7 @@ def evaluate(
         How the truth pixels were chosen: "random" (simple random or systematic over the whole map), "stratified" (at
         random within the map classes, or within `strata`), "unknown" (by any other way: no area estimate is unbiased).
     strata
-        Raster of stratum numbers on the map's grid, 0 = outside the population, when the strata are not the map classes.
+        Raster of stratum numbers on the map's grid, 0 = outside the population; without it, map classes are strata.
     confidence
         Confidence map for the calibration; by default the one beside the map when it holds maximum probabilities.
     exclude_training
@@ -168,7 +169,7 @@ def evaluate(
         fault = "has no labelled pixel" + (" outside the training windows" if found.excluded else "")
         raise LabelError(truth, f"{fault} on {map_path.name}", "give the truth of the same place")
     try:
-        table = _tabulate(found.pairs, rasters.names, reference.names)
+        table = _tabulate(found.pairs, {value for _, value in population}, rasters.names, reference.names)
     except ValueError as error:
         remedy = "name the classes alike, or choose another field with --class-field"
         raise LabelError(truth, f"shares no class with {map_path.name} ({error})", remedy) from error
@@ -176,7 +177,9 @@ def evaluate(
     if ground is not None:
         notes.append(f"{found.excluded:,} truth pixels were left out: {ground.describe()}")
     if reference.clusters:
-        notes.append("truth pixels of one polygon are alike: standard errors that take them as independent are too small")
+        notes.append(
+            "truth pixels of one polygon are alike: standard errors that take them as independent are too small"
+        )
     mapped_pixels = [0] * len(table.names)
     for value, position in table.of_map.items():
         mapped_pixels[position] += sum(count for (_, mapped), count in population.items() if mapped == value)
@@ -251,9 +254,7 @@ class _Rasters:
     notes: tuple[str, ...]
 
     @classmethod
-    def open(
-        cls, stack: ExitStack, path: Path, strata: Path | str | None, confidence: Path | str | None
-    ) -> _Rasters:
+    def open(cls, stack: ExitStack, path: Path, strata: Path | str | None, confidence: Path | str | None) -> _Rasters:
         labels = stack.enter_context(open_raster(path))
         _check_labels(path, labels)
         names = _class_names(labels)
@@ -271,11 +272,11 @@ class _Rasters:
         beside = confidence_path(path)
         if confidence is None and beside.is_file():
             dataset = stack.enter_context(open_raster(beside))
-            measure = dataset.tags().get(MEASURE_TAG, "max-prob")
+            measure = dataset.tags().get(MEASURE_TAG, "unnamed")
             if not same_grid(Grid.of(dataset), Grid.of(labels)):
-                notes = (f"{beside.name} has another grid, so there is no calibration",)
+                notes = (f"{beside.name} has another grid: no calibration",)
             elif measure != "max-prob":
-                notes = (f"{beside.name} holds the {measure}, not probabilities, so there is no calibration",)
+                notes = (f"{beside.name} does not say that it holds probabilities ({measure}): no calibration",)
             else:
                 others[1] = dataset
         return cls(labels, kept, nothing, others[0], others[1], notes)
@@ -476,18 +477,21 @@ class _Areas:
                 counts,
                 size,
                 table.names,
+                stratum_names=[f"stratum {one}" if own else f"map class {table.names[one]!r}" for one in order],
                 finite_population=reference.on_map_grid,
                 strata_are_map_classes=not own,
             )
         except ValueError as error:
-            return cls(design, f"no estimate, because {_stratum_in_words(str(error), order, own, table.names)}.")
+            return cls(design, f"no estimate, because {error}.")
         where = " outside the training windows" if excluding else ""
         if census:
-            return cls(design, f"counted, not estimated: the truth covers every pixel of the map{where}.", True, estimates)
+            return cls(
+                design, f"counted, not estimated: the truth covers every pixel of the map{where}.", True, estimates
+            )
         if design == "unknown":
             statement = (
-                "NOT unbiased. The truth pixels are not known to be a probability sample, so the estimates may be off by"
-                " any amount and have no intervals. If the pixels were drawn at random, say how with --design."
+                "NOT unbiased. The truth pixels are not known to be a probability sample, so the estimates may be off"
+                " by any amount and have no intervals. If the pixels were drawn at random, say how with --design."
             )
             return cls(design, statement, False, estimates)
         strata = "the given strata" if own else "the map classes"
@@ -497,14 +501,6 @@ class _Areas:
         }[design]
         statement = f"unbiased estimates for the {total:,} classified pixels{where}, if the truth pixels are {how}."
         return cls(design, statement, True, estimates)
-
-
-def _stratum_in_words(fault: str, order: list[int], own: bool, names: list[str]) -> str:
-    word, number, rest = fault.partition("stratum ")[2].partition(" ")[0], "", fault
-    if word.isdecimal():
-        number = f"stratum {order[int(word)]}" if own else f"map class {names[int(word)]!r}"
-        rest = fault.replace(f"stratum {word}", number)
-    return rest
 
 
 class _Table(NamedTuple):
@@ -524,11 +520,14 @@ class _Table(NamedTuple):
 
 
 def _tabulate(
-    pairs: Mapping[tuple[int, int], int], map_names: dict[int, str], truth_names: dict[int, str]
+    pairs: Mapping[tuple[int, int], int],
+    map_values: set[int],
+    map_names: dict[int, str],
+    truth_names: dict[int, str],
 ) -> _Table:
     """Match the classes of both sides. Raises ValueError when both have names and share none."""
     values = sorted({value for value, _ in pairs})
-    of_map = _named({value for _, value in pairs} | set(map_names), map_names)
+    of_map = _named({value for _, value in pairs} | map_values | set(map_names), map_names)
     of_truth = _named(values, truth_names)
     notes = []
     if not _keys(of_map) & _keys(of_truth):

@@ -129,7 +129,12 @@ def fewshot(
     plot_losses(place.folder / "fewshot.png", curve, "Few-shot training")
     write_columns(
         place.training_pixels,
-        {"scene": pixels.scene, "row": pixels.row, "column": pixels.column, "class": pixels.label},
+        {
+            "scene": pixels.scene.tolist(),
+            "row": pixels.row.tolist(),
+            "column": pixels.column.tolist(),
+            "class": pixels.label.tolist(),
+        },
     )
     seconds = time.perf_counter() - started
     save_classifier(
