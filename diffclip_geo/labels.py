@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +14,13 @@ from rasterio.errors import RasterioError
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .alignment import align, on_grid
+from .alignment import align, is_unplaced, on_grid
 from .classes import ClassTable
 from .errors import LabelError, RasterError
 from .grid import Grid
-from .legends import Legend, read_qml, read_raster_legend
-from .palette import class_colors
-from .rasters import all_windows, data_file, gdal, is_nodata, open_raster, read_window
+from .legends import Legend, read_legend, read_qml, read_raster_legend
+from .palette import Color, class_colors
+from .rasters import all_windows, data_file, gdal, is_nodata, open_raster, read_window, source_of
 from .scenes import crs_name, natural
 from .vectors import Features, project, read_features
 
@@ -142,6 +142,7 @@ def read_labels(
     join: Path | None = None,
     on: str | None = None,
     layer: str | None = None,
+    legend: Path | None = None,
 ) -> LabelledPixels:
     """Put labels on the pixels of one or more grids.
 
@@ -151,25 +152,35 @@ def read_labels(
     reach a pixel, in natural order of their names, or of their values where these are numbers.
 
     `class_field`, `join`, `on` and `layer` are for vectors, as in `vectors.read_features`. Labels without a coordinate
-    system are taken to be in the scene's.
+    system are taken to be in the scene's. `legend` is a table or style that names class codes, see
+    `legends.read_legend`.
 
     Raises
     ------
     LabelError
-        The labels cannot be read, their class field is missing or ambiguous, or no label lies on a grid.
+        The labels cannot be read, their class field is missing or ambiguous, no label lies on a grid, or the names of
+        two classes differ in case only.
     """
     path = Path(path)
+    given = None if legend is None else read_legend(Path(legend))
     if _is_raster(path):
-        claims, values, numeric, legend, report = _from_raster(path, grids)
+        claims, values, numeric, own, report = _from_raster(path, grids)
         known = values
     else:
         features = read_features(path, class_field=class_field, join=join, on=on, layer=layer)
         claims, report = _from_features(path, features, grids)
-        known, numeric, legend = features.name, features.numeric, features.legend
+        known, numeric, own = features.name, features.numeric, features.legend
         values = known[claims.part]
+    names = own.names if numeric else {}
+    if given is not None:
+        names = {**names, **given.names}
+        own = Legend(names, {**own.colors, **given.colors})
+        unnamed = [value for value in np.unique(known).tolist() if value not in given.names]
+        if unnamed:
+            report = replace(report, notes=(*report.notes, f"{legend}: has no name for {', '.join(unnamed[:9])}"))
     if not len(claims.row):
         raise LabelError(path, "no label lies on the scene", _where(path, grids))
-    classes, label = _classes(known, values, numeric, legend)
+    classes, label = _classes(path, known, values, numeric, names, own.colors)
     kept, conflicts = _settle(claims, label)
     if not kept.size:
         raise LabelError(path, "every labelled pixel is claimed by two classes", "give labels that do not overlap")
@@ -234,11 +245,18 @@ def _from_features(path: Path, features: Features, grids: Sequence[Grid]) -> tup
     reached = np.zeros(len(features.parts), bool)
     nearest = np.zeros(len(features.parts), bool)
     projected: dict[str, NDArray[np.object_]] = {}
+    upward = _drawn_upward(features.parts)
+    if upward and any(is_unplaced(grid) for grid in grids):
+        told = "lies at negative y, as drawn in QGIS over an image without georeference; rows are counted downwards"
+        notes.append(f"{path.name}: {told}")
     for scene, grid in enumerate(grids):
         key = "" if grid.crs is None else grid.crs.to_wkt()
         if key not in projected:
             projected[key] = project(features.parts, features.crs, grid.crs)
-        for piece in _claims_on(projected[key], grid, scene):
+        parts = projected[key]
+        if upward and is_unplaced(grid):
+            parts = shapely.transform(parts, lambda xy: xy * (1, -1))
+        for piece in _claims_on(parts, grid, scene):
             pieces.append(piece)
             reached[piece.part] = True
             nearest[piece.part[piece.how == _NEAREST]] = True
@@ -253,6 +271,12 @@ def _from_features(path: Path, features: Features, grids: Sequence[Grid]) -> tup
         notes=tuple(notes),
     )
     return _Claims.join(pieces), report
+
+
+def _drawn_upward(parts: NDArray[np.object_]) -> bool:
+    """Whether all parts lie at y ≤ 0 and x ≥ 0: where QGIS shows an image that has no georeference."""
+    x_min, y_min, _, y_max = shapely.bounds(parts).T
+    return bool(len(parts) and np.all(y_max <= 0) and np.any(y_min < 0) and np.all(x_min >= 0))
 
 
 def _claims_on(parts: NDArray[np.object_], grid: Grid, scene: int) -> list[_Claims]:
@@ -334,10 +358,10 @@ def _from_raster(path: Path, grids: Sequence[Grid]) -> tuple[_Claims, NDArray[np
     pieces: list[_Claims] = []
     found: list[NDArray[np.int64]] = []
     with open_raster(path) as dataset:
-        if dataset.count != 1 or not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
+        if dataset.count != 1 or not np.issubdtype(np.dtype(source_of(dataset).dtypes[0]), np.integer):
             fault = f"has {dataset.count} bands of {dataset.dtypes[0]}"
             raise LabelError(path, fault, "give a label raster with one band of whole numbers, or points or polygons")
-        own, style = read_raster_legend(dataset), read_qml(path)
+        own, style = read_raster_legend(source_of(dataset)), read_qml(path)
         legend = Legend({**own.names, **style.names}, {**own.colors, **style.colors})
         next_part = 0
         for scene, grid in enumerate(grids):
@@ -390,16 +414,27 @@ def _patches(
 
 
 def _classes(
-    known: NDArray[np.str_], values: NDArray[np.str_], numeric: bool, legend: Legend
+    path: Path,
+    known: NDArray[np.str_],
+    values: NDArray[np.str_],
+    numeric: bool,
+    name_by_value: Mapping[str, str],
+    color_by_value: Mapping[str, Color],
 ) -> tuple[ClassTable, NDArray[np.int64]]:
     """The class table of the `known` values, and the class 1…K of each of `values`.
 
-    Numbers take names from the legend; values of one name are one class.
+    Values of one name are one class.
     """
     distinct = sorted(np.unique(known).tolist(), key=int if numeric else natural)
-    name_of = {value: legend.names.get(value, value) if numeric else value for value in distinct}
+    name_of = {value: name_by_value.get(value, value) for value in distinct}
     names = list(dict.fromkeys(name_of.values()))
-    given = {name_of[value]: legend.colors[value] for value in reversed(distinct) if value in legend.colors}
+    spelling: dict[str, str] = {}
+    for name in names:
+        other = spelling.setdefault(" ".join(name.casefold().split()), name)
+        if other != name:
+            fault = f"the class names {other!r} and {name!r} differ only in case or spaces"
+            raise LabelError(path, fault, "give the class one spelling")
+    given = {name_of[value]: color_by_value[value] for value in reversed(distinct) if value in color_by_value}
     sorted_values = np.unique(known)
     number = np.array([names.index(name_of[value]) + 1 for value in sorted_values.tolist()], np.int64)
     return ClassTable(tuple(names), class_colors(names, given)), number[np.searchsorted(sorted_values, values)]
@@ -447,6 +482,9 @@ def _rank_within(owner: NDArray[np.integer]) -> NDArray[np.int64]:
 
 def _where(path: Path, grids: Sequence[Grid]) -> str:
     """The remedy for labels beside the scene: where the scene is."""
+    if is_unplaced(grids[0]):
+        height, width = grids[0].shape
+        return f"give labels in pixels of the scene (x 0…{width}, y 0…{height} downwards)"
     left, bottom, right, top = grids[0].bounds
     digits = 4 if max(abs(left), abs(right)) <= 360 else 0  # degrees or metres
     place = (

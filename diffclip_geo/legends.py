@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,10 @@ from xml.etree import ElementTree
 
 from rasterio.io import DatasetReader
 
+from .categories import read_categories, read_colors
+from .errors import LabelError
 from .palette import Color, parse_color
+from .tables import Table, read_table
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,66 @@ def read_qml(labels: Path) -> Legend:
     return Legend(names, colors, (renderer.get("attr") or "").strip('"') or None)
 
 
+_CODE_COLUMNS = {"code", "value", "id", "class_id", "classid", "number", "key", "taxonid"}
+_NAME_COLUMNS = {"name", "class", "label", "class_name", "classname", "title", "description"}
+_COLOR_COLUMNS = {"color", "colour", "rgb", "hex"}
+
+
+def read_legend(path: Path) -> Legend:
+    """Names (and colours) of class codes from a CSV table or a QGIS style.
+
+    The table has a column of codes (code, value or id; else the first), one of names (name, class or label; else the
+    second) and, if need be, one of colours (color: #rrggbb or "r,g,b") or three (r, g, b).
+
+    Raises
+    ------
+    LabelError
+        The file is missing or tells no names, or a code has two names.
+    """
+    if path.suffix.lower() == ".qml":
+        if not path.is_file():
+            raise LabelError(path, "does not exist", "check the path given to --legend")
+        style = read_qml(path)
+        if not style.names:
+            raise LabelError(path, "is no style with categories", "give a categorised style or a CSV table")
+        return style
+    table = read_table(path, "--legend")
+    code_column = table.column(_CODE_COLUMNS) or next(iter(table.columns), None)
+    others = [column for column in table.columns if column != code_column]
+    name_column = table.column(_NAME_COLUMNS - {str(code_column).lower()}) or next(iter(others), None)
+    if code_column is None or name_column is None:
+        raise LabelError(path, "has no columns of codes and names", "give a CSV table that begins with code,name")
+    names: dict[str, str] = {}
+    colors: dict[str, Color] = {}
+    for row in table.rows:
+        code, name = _plain_code(row[code_column]), row[name_column].strip()
+        if not code or not name:
+            continue
+        if names.setdefault(code, name) != name:
+            raise LabelError(path, f"gives {code} the names {names[code]!r} and {name!r}", "keep one of them")
+        _put(colors, code, _row_color(table, row))
+    if not names:
+        raise LabelError(path, "names no class", "give a CSV table that begins with code,name")
+    return Legend(names, colors)
+
+
+def _row_color(table: Table, row: Mapping[str, str]) -> str | None:
+    column = table.column(_COLOR_COLUMNS)
+    if column is not None:
+        return row[column]
+    parts = [table.column({one, word}) for one, word in (("r", "red"), ("g", "green"), ("b", "blue"))]
+    return None if None in parts else ",".join(row[part] for part in parts if part is not None)
+
+
+def _plain_code(text: str) -> str:
+    """A code as labels spell it: whole numbers without leading zeros or decimals."""
+    text = text.strip()
+    number = re.fullmatch(r"([-+]?\d+)(\.0*)?", text)
+    return str(int(number[1])) if number else text
+
+
 def read_raster_legend(dataset: DatasetReader) -> Legend:
     """Names and colours in a label raster: category names, attribute table (which has the say), colour table."""
-    from .categories import read_categories, read_colors  # here, because it needs the class table that labels offer
-
     names = {str(value): name for value, name in read_categories(dataset).items()}
     colors = {str(value): color for value, color in read_colors(dataset).items()}
     sidecar = Path(f"{dataset.name}.aux.xml")

@@ -141,7 +141,7 @@ def _put_tags(element: ET.Element, dataset: DatasetReader, band: int) -> None:
     for domain in ("", "ENVI", "IMAGERY"):
         tags = dataset.tags(band, ns=domain or None)
         if tags:
-            metadata = ET.SubElement(element, "Metadata", **({"domain": domain} if domain else {}))
+            metadata = ET.SubElement(element, "Metadata", {"domain": domain} if domain else {})
             for key, value in tags.items():
                 ET.SubElement(metadata, "MDI", key=key).text = value
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import rasterio
@@ -19,7 +20,7 @@ from rasterio.windows import Window
 from .errors import RasterError
 from .mosaics import LIST_ENDINGS, NAME_DOMAIN, has_mask, listed_tiles, mosaic_vrt, unmasked_vrt
 
-Raster = DatasetReader | WarpedVRT  # the latter warps what has control points instead of a transform
+Raster: TypeAlias = DatasetReader | WarpedVRT  # the latter warps what has control points instead of a transform
 
 # GDAL leaves a ".properties" file beside a compressed ENVI image it has read; inputs stay as they are.
 _GDAL_OPTIONS = {"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -20,6 +20,7 @@ from rasterio.warp import transform as reproject_points
 from .errors import LabelError
 from .legends import Legend, read_qml
 from .palette import Color, parse_color
+from .tables import read_table
 
 _COLOR_FIELDS = {"color", "colour"}
 _POINT, _POLYGON = 0, 3  # shapely's type numbers; those above have parts
@@ -68,13 +69,17 @@ def read_features(
         The file cannot be read, has several layers and none is named, or the class field is missing or ambiguous.
     """
     path, layer = _split_layer(path, layer)
-    meta, geometry, columns = _read(path, layer)
+    notes: list[str] = []
+    meta, geometry, columns = _read(path, layer, notes)
     fields = dict(zip((str(name) for name in meta["fields"]), columns, strict=True))
     legend = read_qml(path)
-    notes: list[str] = []
+    contradictions: dict[str, int] = {}
     if join is not None:
-        fields = _joined(path, fields, join, on, notes)
+        fields, contradictions = _joined(path, fields, join, on, notes)
     chosen = _class_field(path if join is None else join, fields, class_field, legend)
+    if join is not None and contradictions.get(chosen):
+        told = f"{contradictions[chosen]} keys have rows that differ in {chosen}; their features are left out"
+        notes.append(f"{join.name}: {told}")
     names, numeric = _class_names(path, chosen, fields[chosen])
     colors = _field_colors(fields, names)
     if legend.attribute in (None, chosen):
@@ -123,7 +128,7 @@ def read_polygons(path: Path, layer: str | None = None) -> tuple[NDArray[np.obje
         The file cannot be read or holds no polygon.
     """
     path, layer = _split_layer(path, layer)
-    meta, geometry, _ = _read(path, layer)
+    meta, geometry, _ = _read(path, layer, [])
     parts, _, _ = _parts(shapely.force_2d(shapely.from_wkb(geometry, on_invalid="ignore")))
     polygons = parts[shapely.get_type_id(parts) == _POLYGON]
     if not len(polygons):
@@ -150,7 +155,7 @@ def _split_layer(path: Path, layer: str | None) -> tuple[Path, str | None]:
     return (Path(name), layer or inside.partition("|")[0]) if separator else (path, layer)
 
 
-def _read(path: Path, layer: str | None) -> tuple[dict, NDArray[np.object_], Sequence[NDArray]]:
+def _read(path: Path, layer: str | None, notes: list[str]) -> tuple[dict, NDArray[np.object_], Sequence[NDArray]]:
     if path.is_dir():
         raise LabelError(path, "is a folder", "name a file of points or polygons in it")
     if not path.exists():
@@ -163,8 +168,11 @@ def _read(path: Path, layer: str | None) -> tuple[dict, NDArray[np.object_], Seq
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # e.g. measured geometries, which are read without their measure
-            meta, _, geometry, columns = pyogrio.raw.read(path, layer=layer or (layers[0] if layers else None))
-    except (DataSourceError, DataLayerError, FieldError, UnicodeDecodeError) as error:
+            meta, _, geometry, columns = _decoded(path, layer or (layers[0] if layers else None), notes)
+    except UnicodeDecodeError as error:
+        fault = f"holds text that is not in {error.encoding}, the encoding it declares"
+        raise LabelError(path, fault, _remedy_encoding(path)) from error
+    except (DataSourceError, DataLayerError, FieldError) as error:
         reason = " ".join(str(error).split("; It might help")[0].replace(f"'{path}' ", "").split())
         raise LabelError(
             path, f"cannot be read as labels ({reason})", "give a shapefile, GeoPackage, GeoJSON or a label raster"
@@ -174,6 +182,26 @@ def _read(path: Path, layer: str | None) -> tuple[dict, NDArray[np.object_], Seq
     if len(geometry) == 0:
         raise LabelError(path, "holds no features", "give a file with labelled points or polygons")
     return meta, geometry, columns
+
+
+def _decoded(
+    path: Path, layer: str | None, notes: list[str]
+) -> tuple[dict, Any, NDArray[np.object_], Sequence[NDArray]]:
+    """What pyogrio reads. A shapefile that does not tell its encoding is UTF-8 where that fits, else Windows-1252."""
+    told = path.suffix.lower() != ".shp" or path.with_suffix(".cpg").exists() or path.with_suffix(".CPG").exists()
+    if told or pyogrio.read_info(path, layer=layer)["encoding"] != "ISO-8859-1":
+        return pyogrio.raw.read(path, layer=layer)
+    try:
+        return pyogrio.raw.read(path, layer=layer, encoding="UTF-8")
+    except UnicodeDecodeError:
+        notes.append(f"{path.name}: does not tell its encoding; read as Windows-1252 (else {_remedy_encoding(path)})")
+        return pyogrio.raw.read(path, layer=layer, encoding="CP1252")
+
+
+def _remedy_encoding(path: Path) -> str:
+    if path.suffix.lower() == ".shp":
+        return f"write the encoding, e.g. CP1251, into {path.with_suffix('.cpg').name}"
+    return "save it again in UTF-8"
 
 
 def _class_field(path: Path, fields: dict[str, NDArray], wanted: str | None, legend: Legend) -> str:
@@ -236,9 +264,16 @@ def _field_colors(fields: dict[str, NDArray], names: NDArray[np.str_]) -> dict[s
     return colors
 
 
-def _joined(path: Path, fields: dict[str, NDArray], join: Path, on: str | None, notes: list[str]) -> dict[str, NDArray]:
-    """The columns of the CSV table for each feature (None without a match), beside the fields of the features."""
-    rows, header = _read_csv(join)
+def _joined(
+    path: Path, fields: dict[str, NDArray], join: Path, on: str | None, notes: list[str]
+) -> tuple[dict[str, NDArray], dict[str, int]]:
+    """The columns of the CSV table for each feature, beside the fields of the features, and their contradictions.
+
+    A feature without a match, or whose rows differ in a column, has None there. Per column the keys with such rows are
+    counted.
+    """
+    table = read_table(join, "--join")
+    header = table.columns
     shared = [name for name in fields if name in header]
     if on is None and len(shared) != 1:
         fault = f"shares {', '.join(shared) or 'no column'} with {path.name}"
@@ -250,36 +285,28 @@ def _joined(path: Path, fields: dict[str, NDArray], join: Path, on: str | None, 
         raise LabelError(
             join, f"has no column {key!r}", f"choose --on from {', '.join(shared) or 'the shared columns'}"
         )
-    by_key: dict[str, dict[str, str]] = {}
-    for row in rows:
-        by_key.setdefault(row[key].strip(), row)
+    by_key: dict[str, list[dict[str, str]]] = {}
+    for row in table.rows:
+        by_key.setdefault(row[key].strip(), []).append(row)
     keys = ["" if value is None else str(value).strip() for value in fields[key].tolist()]
     matched = sum(value in by_key for value in keys)
     if not matched:
         raise LabelError(join, f"has no {key} of {path.name}", "join a table that belongs to these labels")
     notes.append(f"{join.name}: {matched} of {len(keys)} features found by {key}")
-    table: dict[str, NDArray] = {}
+    joined: dict[str, NDArray] = {}
     for name in header:
         if name != key:
-            cells = [by_key[value][name] if value in by_key else "" for value in keys]
-            table[name] = np.array([cell or None for cell in cells], object)
-    return {**fields, **table}
+            cells = [_agreed(by_key.get(value, []), name) for value in keys]
+            joined[name] = np.array([cell or None for cell in cells], object)
+    return {**fields, **joined}, {
+        name: sum(_agreed(found, name) is None for found in by_key.values()) for name in joined
+    }
 
 
-def _read_csv(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Rows and column names; commas, semicolons or tabs; UTF-8, else Latin-1."""
-    if not path.is_file():
-        raise LabelError(path, "does not exist", "check the path given to --join")
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    lines = text.splitlines()
-    first = lines[0] if lines else ""
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.DictReader(lines, delimiter=delimiter, restval="")
-    return list(reader), [name for name in reader.fieldnames or [] if name]
+def _agreed(rows: Sequence[dict[str, str]], column: str) -> str | None:
+    """The cell that rows of one key share: "" without rows, None when they differ."""
+    cells = {row[column].strip() for row in rows} - {""}
+    return None if len(cells) > 1 else next(iter(cells), "")
 
 
 def _parts(shapes: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64], int]:

@@ -275,13 +275,19 @@ def test_missing_or_ambiguous_fields_are_told(tmp_path, columns, options, said):
 
 
 def test_classes_join_from_a_table(tmp_path):
-    (tmp_path / "species.csv").write_text("tree;taxon;height\nT1;ACRU;10\nT2;QURU;12\nT2;ACRU;12\n", "utf-8-sig")
+    rows = "T1;ACRU;10\nT2;QURU;12\nT2;QURU;13\nT3;ACRU;9\nT3;QURU;9\n"
+    (tmp_path / "species.csv").write_text("tree;taxon;height\n" + rows, "utf-8-sig")
     columns = {"tree": ["T1", "T2", "T9"]}
     for options in ({}, {"on": "tree"}):
         pixels = fields(tmp_path, columns, join=tmp_path / "species.csv", class_field="taxon", **options)
         assert pixels.classes.names == ("ACRU", "QURU")
         assert pixels.report.unlabelled == 1
         assert "species.csv: 2 of 3 features found by tree" in pixels.report.notes
+    columns = {"tree": ["T1", "T2", "T3"]}
+    pixels = fields(tmp_path, columns, join=tmp_path / "species.csv", class_field="taxon")
+    assert pixels.report.unlabelled == 1  # T3 is of two species in the table
+    told = "species.csv: 1 keys have rows that differ in taxon; their features are left out"
+    assert told in pixels.report.notes
     with pytest.raises(LabelError, match=r"species\.csv: tree, taxon, height could|species\.csv: .* could each be"):
         fields(tmp_path, columns, join=tmp_path / "species.csv")
     with pytest.raises(LabelError, match=r"species\.csv: has no column 'id'|labels\.gpkg: has no field 'id'"):
