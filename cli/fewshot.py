@@ -15,7 +15,12 @@ from . import options
 @options.labels
 @click.option("--shots", type=int, help="Train on this many pixels per class, drawn at random; all by default.")
 @click.option("--prompt", default="p5", show_default=True, help="p1 … p5, or a template with {class}.")
-@click.option("--texts", type=click.Path(path_type=Path), help="Descriptions of the classes for p5: a TOML file.")
+@click.option(
+    "--texts",
+    metavar="NAME|FILE",
+    help="Descriptions of the classes for p5: a TOML file, see `prompts init`, or a set that comes with the program:"
+    " houston2013, trento, muufl, berlin_urban, idtrees, simulated. [default: landcover]",
+)
 @options.seed
 @options.device
 @options.verbose
@@ -28,7 +33,7 @@ def command(
     layer: str | None,
     shots: int | None,
     prompt: str,
-    texts: Path | None,
+    texts: str | None,
     seed: int,
     device: str,
 ) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "pretrain": "Learn a scene from unlabelled pixels.",
     "fewshot": "Learn the classes from a few labels.",
     "classify": "Map a scene: label map and confidence.",
+    "prompts": "Write descriptions of the classes, to learn from.",
     "evaluate": "Compare a map with the truth.",
     "info": "Show what is understood of rasters, labels or a workspace.",
     "simulate": "Write a synthetic town-edge scene with labels and truth.",

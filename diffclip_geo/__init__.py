@@ -19,6 +19,8 @@ _HOME = {
     "fewshot": "workflow.fewshot",
     "classify": "workflow.classify",
     "demo": "workflow.demo",
+    "prompts_init": "workflow.prompts",
+    "prompts_describe": "workflow.prompts",
     "evaluate": "evaluation",
     "info": "inspection",
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from os import PathLike, fspath
 from pathlib import Path
 
 from .errors import OptionError
@@ -22,12 +24,10 @@ def class_prompts(names: Sequence[str], prompt: str, texts: Mapping[str, str] | 
     """One text per class.
 
     `prompt` is p1…p5 or a template of your own with ``{class}``; p5 takes the description of the class from `texts`
-    (keys are compared without case), and falls back to p4 for a class that has none. Raises OptionError for any other
-    prompt.
+    (see `description_of`), and falls back to p4 for a class that has none. Raises OptionError for any other prompt.
     """
     if prompt == "p5":
-        described = {key.casefold(): text for key, text in (texts or {}).items()}
-        return [described.get(name.casefold()) or TEMPLATES["p4"].replace("{class}", name) for name in names]
+        return [description_of(name, texts or {}) or TEMPLATES["p4"].replace("{class}", name) for name in names]
     template = TEMPLATES.get(prompt, prompt)
     if "{class}" not in template:
         raise OptionError(
@@ -36,20 +36,44 @@ def class_prompts(names: Sequence[str], prompt: str, texts: Mapping[str, str] | 
     return [template.replace("{class}", name) for name in names]
 
 
-def load_texts(path: Path | None = None) -> dict[str, str]:
-    """Descriptions by class name from a TOML table ``[classes]``, or those of common land cover that ship here."""
-    if path is None:
-        source = resources.files("diffclip_geo.models.texts").joinpath("landcover.toml").read_text(encoding="utf-8")
-        return dict(tomllib.loads(source)["classes"])
+def description_of(name: str, texts: Mapping[str, str]) -> str | None:
+    """The text of a class: by its name without regard to case, underscores or a plural s; None when there is none."""
+    described = {_plain(key): text for key, text in texts.items()}
+    wanted = _plain(name)
+    return described.get(wanted) or described.get(wanted.removesuffix("s")) or described.get(f"{wanted}s")
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.sub(r"[_-]", " ", name).casefold().split())
+
+
+def text_sets() -> Sequence[str]:
+    """Names of the class-text sets that come with the package."""
+    folder = resources.files("diffclip_geo.models.texts")
+    return sorted(Path(entry.name).stem for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_texts(source: str | PathLike[str] | None = None) -> dict[str, str]:
+    """Descriptions by class name from a TOML table ``[classes]``: a file, or a set that comes with the package.
+
+    Without a `source` they are those of common land cover. Raises OptionError.
+    """
+    name = "landcover" if source is None else fspath(source)
+    if name in text_sets():
+        folder = resources.files("diffclip_geo.models.texts")
+        return dict(tomllib.loads(folder.joinpath(f"{name}.toml").read_text(encoding="utf-8"))["classes"])
+    path = Path(name)
     if not path.is_file():
-        raise OptionError(path, "there is no such class-text file", "check the path")
+        raise OptionError(
+            path, "there is no such class-text file", f"check the path, or use one of {', '.join(text_sets())}"
+        )
     try:
         classes = tomllib.loads(path.read_text(encoding="utf-8"))["classes"]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
         raise OptionError(
             path, f"is not a class-text file ({error})", 'write a table [classes] with lines like "tree" = "…"'
         ) from error
-    if not all(isinstance(text, str) for text in classes.values()):
+    if not isinstance(classes, dict) or not all(isinstance(text, str) for text in classes.values()):
         raise OptionError(
             path, "has a class whose text is not a string", 'write lines like "tree" = "…" under [classes]'
         )

@@ -70,7 +70,7 @@ def fewshot(
     shots
         Train on this many pixels per class, drawn with `seed` and spread over the polygons; all pixels by default.
     prompt, texts
-        p1…p5 or a template with ``{class}``; descriptions for p5 (TOML), see `prompts`.
+        p1…p5 or a template with ``{class}``; descriptions for p5, a TOML file or a set by name, see `prompts`.
     say
         Called with the table of labels before training, and with notes.
 
@@ -101,7 +101,7 @@ def fewshot(
         pixels = pixels.sample(shots, seed)
     if say:
         say(pixels.table())
-    descriptions = class_prompts(pixels.classes.names, prompt, load_texts(None if texts is None else Path(texts)))
+    descriptions = class_prompts(pixels.classes.names, prompt, load_texts(texts))
     encoder = empty_encoder(preset, facts["channels"])
     encoder.load_state_dict(load_tensors(place.encoder))
     margin = margin_of(preset)
