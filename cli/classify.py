@@ -10,11 +10,21 @@ from . import options
 
 
 @click.command()
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The label map, a GeoTIFF.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The label map, a GeoTIFF; for several scenes a folder.",
+)
 @options.workspace
-@click.option("--scene", help="Hyperspectral image to map; by default the one of the workspace.")
-@click.option("--lidar", multiple=True, help="Its LiDAR raster; may be repeated.")
-@click.option("--mask", type=click.Path(path_type=Path), help="Raster; pixels where it is 0 stay unclassified.")
+@click.option("--scene", help="Image to map, or a quoted pattern; by default those of the workspace.")
+@click.option("--lidar", multiple=True, help="Its LiDAR raster, or a pattern; may be repeated.")
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    help="Raster that is 0, or polygons outside which pixels stay unclassified.",
+)
 @click.option("--allow-partial", is_flag=True, help="Accept LiDAR that covers less than 95 % of the image.")
 @click.option(
     "--confidence",
@@ -42,9 +52,9 @@ def command(
     overwrite: bool,
 ) -> None:
     """Map a scene: class labels with names and colours, confidence, provenance and a quicklook."""
-    from diffclip_geo import classify
+    from diffclip_geo.workflow.classify import classify_scenes
 
-    done = classify(
+    done = classify_scenes(
         out,
         workspace=workspace,
         scene=scene,
@@ -59,10 +69,10 @@ def command(
         progress=True,
         say=click.echo,
     )
-    click.echo(
-        f"Classified {done.pixels:,} pixels in {done.seconds:.0f} s ({done.pixels / done.seconds:,.0f} pixels/s):"
-    )
-    width = max(map(len, done.classes.names))
-    for name, count in zip(done.classes.names, done.counts, strict=True):
-        click.echo(f"  {name:<{width}}  {count:>10,}  {count / max(done.pixels, 1):6.1%}")
-    click.echo(f"{done.label_map}, {done.confidence_map.name}, {done.quicklook.name}")
+    for one in done:
+        pace = f"{one.pixels / one.seconds:,.0f} pixels/s"
+        click.echo(f"Classified {one.pixels:,} pixels in {one.seconds:.0f} s ({pace}):")
+        width = max(map(len, one.classes.names))
+        for name, count in zip(one.classes.names, one.counts, strict=True):
+            click.echo(f"  {name:<{width}}  {count:>10,}  {count / max(one.pixels, 1):6.1%}")
+        click.echo(f"{one.label_map}, {one.confidence_map.name}, {one.quicklook.name}")

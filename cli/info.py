@@ -26,6 +26,7 @@ def command(
     join: Path | None,
     on: str | None,
     layer: str | None,
+    legend: Path | None,
     mask: Path | None,
     bad_bands: str,
     as_json: bool,
@@ -44,6 +45,7 @@ def command(
         join=join,
         on=on,
         layer=layer,
+        legend=legend,
         mask=mask,
         bad_bands=bad_bands,
     )

@@ -23,12 +23,28 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace existing out
 device = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N; auto takes a GPU when there is one."
 )
+derive = click.option(
+    "--derive",
+    default="",
+    metavar="LIST",
+    help="Layers to compute from the first LiDAR raster: slope, height-above-ground, roughness, local-range.",
+)
+grid = click.option(
+    "--grid",
+    type=click.Choice(["image", "lidar"]),
+    default="image",
+    show_default=True,
+    help="Work on the pixels of the image, or of the first LiDAR raster where that is finer.",
+)
 verbose = click.option("-v", "--verbose", count=True, expose_value=False, help="-vv shows a traceback on errors.")
 
 
 def labels(function: Callable[..., Any]) -> Callable[..., Any]:
     """How to read classes from a label file."""
     for option in (
+        click.option(
+            "--legend", type=click.Path(path_type=Path), help="Names of class codes: a CSV table code,name or a .qml."
+        ),
         click.option("--layer", help="Layer of the label file, when it has several."),
         click.option("--on", help="Field that labels and --join table share."),
         click.option("--join", type=click.Path(path_type=Path), help="CSV table with further fields of the labels."),

@@ -15,7 +15,13 @@ from . import options
 @options.workspace
 @click.option("--preset", default="compact", show_default=True, help="compact, paper, or a TOML file of your own.")
 @click.option("--steps", type=int, help="Training steps, instead of the preset's.")
-@click.option("--mask", type=click.Path(path_type=Path), help="Raster; pixels where it is 0 are left out.")
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    help="Raster that is 0 where pixels are to be left out, or polygons around those to be used.",
+)
+@options.derive
+@options.grid
 @click.option("--bad-bands", default="", help="Bands of the image to drop, counted from 1, as in 1-4,105-120.")
 @click.option("--allow-partial", is_flag=True, help="Accept LiDAR that covers less than 95 % of the image.")
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run stopped.")
@@ -32,6 +38,8 @@ def command(
     mask: Path | None,
     bad_bands: str,
     allow_partial: bool,
+    derive: str,
+    grid: str,
     resume: bool,
     seed: int,
     device: str,
@@ -52,6 +60,8 @@ def command(
         mask=mask,
         bad_bands=bad_bands,
         allow_partial=allow_partial,
+        derive=derive,
+        grid=grid,
         resume=resume,
         seed=seed,
         device=device,

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import OptionError
-from .labels import LabelledPixels, read_labels
+from .labels import LabelledPixels, keep_valid, read_labels
 from .rasters import all_windows, sample_windows
 from .registration import Shift, estimate_shift
 from .scenes import Scene, crs_name, find_scenes
@@ -100,6 +99,7 @@ def info(
     join: Path | None = None,
     on: str | None = None,
     layer: str | None = None,
+    legend: Path | None = None,
     mask: Path | str | None = None,
     bad_bands: str = "",
 ) -> Inspection:
@@ -124,8 +124,8 @@ def info(
         if not scenes:
             raise OptionError("--labels", "needs an image to lay the labels on", "name the image first")
         grids = [scene.grid for scene in scenes]
-        pixels = read_labels(labels, grids, class_field=class_field, join=join, on=on, layer=layer)
-        pixels = pixels.drop_invalid(_valid_at(scenes, pixels))
+        pixels = read_labels(labels, grids, class_field=class_field, join=join, on=on, layer=layer, legend=legend)
+        pixels = keep_valid(pixels, scenes)
     return Inspection(tuple(map(_describe, folders)), tuple(map(_report, scenes)), pixels)
 
 
@@ -152,21 +152,6 @@ def _shift(scene: Scene) -> Shift | None:
     height, width = min(scene.grid.height, _SIDE), min(scene.grid.width, _SIDE)
     block = scene.read((scene.grid.height - height) // 2, (scene.grid.width - width) // 2, height, width)
     return estimate_shift(block.hsi.mean(axis=0), block.lidar[0], block.valid)
-
-
-def _valid_at(scenes: Sequence[Scene], pixels: LabelledPixels, side: int = 128) -> NDArray[np.bool_]:
-    """Whether each labelled pixel has data, [N]; only squares that hold labels are read."""
-    valid = np.zeros(len(pixels), bool)
-    squares = np.stack([pixels.scene, pixels.row // side, pixels.column // side])
-    distinct, owner = np.unique(squares, axis=1, return_inverse=True)
-    owner = owner.reshape(-1)
-    for index, (number, row, column) in enumerate(distinct.T.tolist()):
-        scene = scenes[number]
-        top, left = row * side, column * side
-        block = scene.read(top, left, min(side, scene.grid.height - top), min(side, scene.grid.width - left))
-        mine = np.flatnonzero(owner == index)
-        valid[mine] = block.valid[pixels.row[mine] - top, pixels.column[mine] - left]
-    return valid
 
 
 def _pixel_size(scene: Scene) -> str:

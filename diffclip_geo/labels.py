@@ -21,10 +21,10 @@ from .grid import Grid
 from .legends import Legend, read_legend, read_qml, read_raster_legend
 from .palette import Color, class_colors
 from .rasters import all_windows, data_file, gdal, is_nodata, open_raster, read_window, source_of
-from .scenes import crs_name, natural
+from .scenes import Scene, crs_name, natural
 from .vectors import Features, project, read_features
 
-__all__ = ["ClassTable", "LabelReport", "LabelledPixels", "read_labels"]
+__all__ = ["ClassTable", "LabelReport", "LabelledPixels", "keep_valid", "read_labels"]
 
 _STRIP = 1 << 20  # pixel centres tested at a time, so that a polygon over a huge scene needs little memory
 _COVERED, _NEAREST = 0, 1  # how a pixel came by its label; covered pixels have the say
@@ -199,6 +199,21 @@ def read_labels(
         replace(report, conflicts=conflicts),
     )
     return replace(pixels, report=_count(pixels, pixels.report))
+
+
+def keep_valid(pixels: LabelledPixels, scenes: Sequence[Scene], side: int = 128) -> LabelledPixels:
+    """The pixels that have data in their scene; the others are counted. Only squares that hold labels are read."""
+    valid = np.zeros(len(pixels), bool)
+    squares = np.stack([pixels.scene, pixels.row // side, pixels.column // side])
+    distinct, owner = np.unique(squares, axis=1, return_inverse=True)
+    owner = owner.reshape(-1)
+    for index, (number, row, column) in enumerate(distinct.T.tolist()):
+        scene = scenes[number]
+        top, left = row * side, column * side
+        block = scene.read(top, left, min(side, scene.grid.height - top), min(side, scene.grid.width - left))
+        mine = np.flatnonzero(owner == index)
+        valid[mine] = block.valid[pixels.row[mine] - top, pixels.column[mine] - left]
+    return pixels if valid.all() else pixels.drop_invalid(valid)
 
 
 class _Claims(NamedTuple):

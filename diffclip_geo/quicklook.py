@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +44,9 @@ def rgb_composite(scene: Scene) -> NDArray[np.uint8]:
     Without wavelengths, or without bands in the visible range, the bands at 60, 40 and 20 % of the kept ones stand for
     red, green and blue. Each is stretched from its 2nd to its 98th percentile.
     """
-    with open_raster(scene.hsi_path) as dataset, gdal():
-        shape = _thinned(dataset.height, dataset.width)
-        read: Any = dataset.read([band + 1 for band in _colour_bands(scene)], out_shape=(3, *shape), masked=True)
-    values = np.ma.filled(read.astype(np.float32), np.nan)
-    values[:, ~np.isfinite(values).all(axis=0) | (values == 0).all(axis=0)] = np.nan
+    shape = _thinned(*scene.grid.shape)
+    values = scene.preview(_colour_bands(scene), *shape)
+    values[:, ~np.isfinite(values).all(axis=0)] = np.nan
     if np.isnan(values).all():
         return np.full((*shape, 3), _NO_DATA, np.uint8)
     low, high = np.nanpercentile(values, (2, 98), axis=(1, 2))[:, :, None, None]

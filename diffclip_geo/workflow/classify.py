@@ -23,15 +23,16 @@ from ..classes import ClassTable
 from ..classifier import Classifier, load_classifier
 from ..confidence import MEASURES, confidence_of
 from ..devices import pick_device
-from ..errors import OptionError, RasterError
+from ..errors import OptionError
 from ..images import read_with_margin
 from ..maps import ConfidenceWriter, LabelMapWriter, confidence_files, confidence_path, label_map_files
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
 from ..quicklook import rgb_composite, write_quicklook
-from ..scenes import Scene, find_scenes
+from ..scenes import Scene
 from ..tiles import Tile, stream, tiles_of
 from ..workspace import Workspace
 from .pretrain import Paths
+from .targets import map_paths, scenes_to_map
 
 TILE = 64  # pixels; a tile of the compact preset takes seconds on a CPU core
 
@@ -52,7 +53,7 @@ class Classification:
 def classify(
     out: str | PathLike[str],
     *,
-    scene: Paths | None = None,
+    scene: Paths | Scene | None = None,
     lidar: Paths = (),
     workspace: str | PathLike[str] = "diffclip-work",
     mask: str | Path | None = None,
@@ -99,18 +100,23 @@ def classify(
         provenance_path(label_path),
     )
     place = Workspace(Path(workspace))
-    chosen = _scene(place, scene, lidar, mask, allow_partial)
+    if not isinstance(scene, Scene):
+        named = scenes_to_map(place, scene, lidar, mask, allow_partial)
+        if len(named) > 1:
+            fault = f"there are {len(named)} scenes, and one map is asked for"
+            raise OptionError("scene", fault, "name one of them, or use classify_scenes")
+        scene = named[0]
     outputs = [*label_map_files(label_path), *confidence_files(certainty_path), picture, record]
-    inputs = [chosen.hsi_path, *chosen.lidar_paths]
+    inputs = scene.files
     check_outputs(outputs, overwrite, inputs)
     classifier = load_classifier(place)
     if say:
-        for note in chosen.notes:
+        for note in scene.notes:
             say(note)
     where = pick_device(device)
     workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
     threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
-    work = _TileWork(chosen, classifier, where, confidence)
+    work = _TileWork(scene, classifier, where, confidence)
     facts: dict[str, Any] = {
         "program": f"diffclip-geo {__version__}",
         "inputs": [file_facts(path) for path in inputs],
@@ -118,18 +124,19 @@ def classify(
         "options": {"confidence": confidence, "engine": "exact"},
         "seed": place.read(place.classifier_manifest, "fewshot")["seed"],
         "versions": software_versions(),
+        "notes": scene.notes,
     }
     tags = provenance_tags(facts)
     definition = MEASURES[confidence][1]
-    tiles = tiles_of(chosen.grid, tile)
+    tiles = tiles_of(scene.grid, tile)
     pixels = 0
     with FileSet(label_path, overwrite=overwrite) as files:
         with (
-            LabelMapWriter(label_path, chosen.grid, classifier.classes, tags, overwrite, files=files) as labels,
-            ConfidenceWriter(certainty_path, chosen.grid, definition, tags, overwrite, files=files) as certainty,
+            LabelMapWriter(label_path, scene.grid, classifier.classes, tags, overwrite, files=files) as labels,
+            ConfidenceWriter(certainty_path, scene.grid, definition, tags, overwrite, files=files) as certainty,
             ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as executor,
             tqdm(
-                total=chosen.grid.height * chosen.grid.width,
+                total=scene.grid.height * scene.grid.width,
                 desc="classify",
                 unit="px",
                 unit_scale=True,
@@ -145,10 +152,51 @@ def classify(
         created = datetime.now(UTC).isoformat(timespec="seconds")
         facts |= {"created": created, "timings": {"classify_seconds": round(seconds, 2), "pixels": pixels}}
         write_provenance(files.stage(record), facts)
-    write_quicklook(label_path, picture, rgb=rgb_composite(chosen), confidence=certainty_path, overwrite=overwrite)
+    write_quicklook(label_path, picture, rgb=rgb_composite(scene), confidence=certainty_path, overwrite=overwrite)
     return Classification(
         label_path, certainty_path, picture, classifier.classes, tuple(labels.counts.tolist()), pixels, seconds
     )
+
+
+def classify_scenes(
+    out: str | PathLike[str],
+    *,
+    scene: Paths | None = None,
+    lidar: Paths = (),
+    workspace: str | PathLike[str] = "diffclip-work",
+    mask: str | Path | None = None,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] | None = None,
+    **options: Any,
+) -> list[Classification]:
+    """`classify` for every scene that `scene` names, or that the workspace was pretrained on; one map each.
+
+    Parameters
+    ----------
+    out
+        The map of a single scene; for several a folder, made when missing, in which each map is named after its image.
+    scene, lidar
+        Paths or glob patterns, see `scenes.find_scenes`.
+    options
+        Further arguments of `classify`.
+
+    Raises
+    ------
+    OptionError
+        `out` is a file, and there are several scenes.
+    OutputError
+        A map exists, or cannot be written; nothing is mapped then.
+    """
+    chosen = scenes_to_map(Workspace(Path(workspace)), scene, lidar, mask, allow_partial)
+    paths = map_paths(Path(out), chosen)
+    check_outputs(paths, overwrite, [file for one in chosen for file in one.files])
+    done = []
+    for number, (one, path) in enumerate(zip(chosen, paths, strict=True), start=1):
+        if say and len(chosen) > 1:
+            say(f"{number} of {len(chosen)}: {one.hsi_path.name} → {path}")
+        done.append(classify(path, scene=one, workspace=workspace, overwrite=overwrite, say=say, **options))
+    return done
 
 
 class _TileWork:
@@ -168,26 +216,3 @@ class _TileWork:
             label[valid] = probabilities.argmax(-1) + 1
             sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
         return label, sure
-
-
-def _scene(place: Workspace, scene: Paths | None, lidar: Paths, mask: str | Path | None, allow_partial: bool) -> Scene:
-    """The scene to map: the given one, reading the bands of the workspace's, or the one of the workspace."""
-    facts = place.read(place.manifest, "pretrain")
-    trained = [Scene.from_dict(one) for one in facts["scenes"]]
-    if scene is None:
-        if len(trained) > 1:
-            raise OptionError(
-                place.folder, f"was pretrained on {len(trained)} scenes", "say with --scene and --lidar which to map"
-            )
-        return trained[0]
-    found = find_scenes(scene, lidar)
-    if len(found) > 1:
-        raise OptionError("--scene", f"names {len(found)} images", "map them one by one, each with its own --out")
-    opened = Scene.open(found[0][0], found[0][1], mask=mask, allow_partial=allow_partial)
-    if len(opened.lidar_names) != len(trained[0].lidar_names):
-        raise RasterError(
-            opened.hsi_path,
-            f"comes with {len(opened.lidar_names)} LiDAR bands, training had {len(trained[0].lidar_names)}",
-            "give the same LiDAR layers with --lidar",
-        )
-    return opened.matching(trained[0].bands)

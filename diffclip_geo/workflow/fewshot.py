@@ -16,7 +16,7 @@ from ..classifier import empty_encoder, save_classifier
 from ..devices import pick_device
 from ..errors import LabelError, OptionError
 from ..images import SceneStats
-from ..labels import LabelledPixels, read_labels
+from ..labels import LabelledPixels, keep_valid, read_labels
 from ..language import TrainingRecord
 from ..plots import plot_losses, write_columns
 from ..presets import Preset
@@ -50,6 +50,7 @@ def fewshot(
     join: str | PathLike[str] | None = None,
     on: str | None = None,
     layer: str | None = None,
+    legend: str | PathLike[str] | None = None,
     shots: int | None = None,
     prompt: str = "p5",
     texts: str | PathLike[str] | None = None,
@@ -65,7 +66,7 @@ def fewshot(
 
     Parameters
     ----------
-    labels, class_field, join, on, layer
+    labels, class_field, join, on, layer, legend
         Points, polygons or a raster, see `labels.read_labels`.
     shots
         Train on this many pixels per class, drawn with `seed` and spread over the polygons; all pixels by default.
@@ -96,7 +97,12 @@ def fewshot(
         join=None if join is None else Path(join),
         on=on,
         layer=layer,
+        legend=None if legend is None else Path(legend),
     )
+    if len(pixels.classes) < 2:
+        fault = f"holds one class only, {pixels.classes.names[0]!r}"
+        raise LabelError(labels, fault, "label at least one more, or choose another field with --class-field")
+    pixels = keep_valid(pixels, scenes)
     if shots is not None:
         pixels = pixels.sample(shots, seed)
     if say:

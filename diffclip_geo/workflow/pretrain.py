@@ -51,6 +51,8 @@ def pretrain(
     mask: str | Path | None = None,
     bad_bands: str = "",
     allow_partial: bool = False,
+    derive: str | Sequence[str] = (),
+    grid: str = "image",
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = False,
@@ -66,6 +68,10 @@ def pretrain(
         Optimiser steps, instead of the preset's.
     mask
         Raster on any grid; pixels where it is 0 are left out.
+    derive
+        Layers to compute from the first LiDAR raster, here and whenever a scene is mapped: see `derived.LAYERS`.
+    grid
+        "image", or "lidar" to interpolate the image to the grid of the first LiDAR raster, which must be finer.
     resume
         Go on from the checkpoint of an interrupted run with the same inputs and settings, if there is one.
     overwrite
@@ -94,7 +100,9 @@ def pretrain(
     chosen = pick_device(device)
     scenes = agree(
         [
-            Scene.open(hsi, layers, mask=mask, bad_bands=bad_bands, allow_partial=allow_partial)
+            Scene.open(
+                hsi, layers, mask=mask, bad_bands=bad_bands, allow_partial=allow_partial, derive=derive, grid=grid
+            )
             for hsi, layers in find_scenes(scene, lidar)
         ]
     )
