@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "prompts": "Write descriptions of the classes, to learn from.",
     "evaluate": "Compare a map with the truth.",
     "info": "Show what is understood of rasters, labels or a workspace.",
+    "convert": "Turn MATLAB, NumPy or ENVI files into GeoTIFF.",
     "simulate": "Write a synthetic town-edge scene with labels and truth.",
     "demo": "Run the whole job on a synthetic scene.",
 }
@@ -61,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 bad input, 2 wrong usage, 130 interrupted."""
     from diffclip_geo.errors import DiffClipGeoError  # light: no rasterio, no torch
 
+    # Threads of one operation that wait for each other must not spin: on a busy machine that costs most of the time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code = cli.main(arguments, prog_name="diffclip-geo", standalone_mode=False)

@@ -42,7 +42,7 @@ class ArrayModel:
         return margin_of(self.preset)
 
     def pretrain(self, images: Sequence[tuple[NDArray, ...]], *, progress: bool = False) -> list[float]:
-        """Stage 1 on the valid pixels of all images; returns the losses. Raises ValueError for arrays not on one grid."""
+        """Stage 1 on the valid pixels of all images; returns the losses. Raises ValueError for unlike grids."""
         blocks = [self._block(image) for image in images]
         self._stats = SceneStats.fit(blocks, components=self.preset.input.components)
         self._views = fit_views(blocks, self._margin, self.preset)

@@ -59,7 +59,7 @@ class ChannelTransform:
 def unit_norm(pixels: Array) -> Array:
     """Each pixel's vector `[…, C]` divided by its root mean square; zero vectors stay zero."""
     size = np.sqrt((pixels**2).mean(-1, keepdims=True))
-    unit: Array = pixels / np.where(size > 0, size, np.float32(1))
+    unit: Array = (pixels / np.where(size > 0, size, 1)).astype(np.float32)
     return unit
 
 

@@ -76,7 +76,8 @@ class View:
 def smooth(image: Array, valid: NDArray[np.bool_], scale: float) -> Array:
     """Gaussian mean of the valid pixels around each pixel, `[H, W, C]`; invalid pixels neither give nor count."""
     known = _gaussian(valid.astype(np.float32), scale)
-    mean: Array = _gaussian(np.where(valid[..., None], image, 0), scale) / np.maximum(known, 1e-6)[..., None]
+    total = _gaussian(np.where(valid[..., None], image, 0), scale)
+    mean: Array = (total / np.maximum(known, 1e-6)[..., None]).astype(np.float32)
     return mean
 
 
@@ -87,7 +88,7 @@ def _gaussian(image: Array, scale: float) -> Array:
 
 
 def _correlation(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], lag: int, total: float) -> float:
-    """Correlation of pixels `lag` apart: 1 − half their mean squared distance over the total variance; 0 for no pairs."""
+    """Correlation of pixels `lag` apart: 1 − half their mean squared distance over the variance; 0 for no pairs."""
     squares = []
     for image, mask in zip(images, valid, strict=True):
         for moved in (np.s_[lag:], np.s_[:, lag:]):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from ..evaluation import Evaluation, evaluate
 from ..atomic import check_outputs
+from ..evaluation import Evaluation, evaluate
 from ..maps import confidence_path
 from ..quicklook import rgb_composite, write_quicklook
 from ..scenes import Scene
@@ -42,9 +42,9 @@ def demo(
     progress: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Demo:
-    """Simulate a scene, learn it, learn its classes from a few points, map it, and compare the map with the truth.
+    """Simulate a scene, learn it and its classes from a few points, map it, and compare the map with the truth.
 
-    Everything goes to the folder `out`: the scene, the workspace, ``map.tif`` with its companions, ``accuracy.json`` and
+    Everything goes to the folder `out`: scene, workspace, ``map.tif`` with its companions, ``accuracy.json`` and
     ``demo.png``, which shows image, map, confidence and truth. `preset`, `steps` and `device` are those of `pretrain`.
 
     Raises
