@@ -33,6 +33,30 @@ from . import options
     show_default=True,
     help="What the confidence map holds.",
 )
+@click.option("--proba", is_flag=True, help="Write the probability of every class, too, in one band each.")
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="Leave pixels with less confidence unclassified.",
+)
+@click.option(
+    "--sieve",
+    type=click.IntRange(0),
+    default=0,
+    metavar="PIXELS",
+    help="Give patches of fewer pixels the class of their largest neighbour.",
+)
+@click.option("--polygons", type=click.Path(path_type=Path), metavar="FILE.gpkg", help="Write polygons, too.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["cog", "envi"]),
+    default="cog",
+    show_default=True,
+    help="Cloud-Optimised GeoTIFFs, or ENVI images (map.dat, an ENVI Classification).",
+)
 @click.option("--tile", type=int, default=64, show_default=True, help="Side of the tiles, in pixels.")
 @click.option("--workers", type=int, help="Tiles computed at a time; by default one per CPU core.")
 @options.device
@@ -46,6 +70,11 @@ def command(
     mask: Path | None,
     allow_partial: bool,
     confidence: str,
+    proba: bool,
+    min_confidence: float,
+    sieve: int,
+    polygons: Path | None,
+    format_: str,
     tile: int,
     workers: int | None,
     device: str,
@@ -62,6 +91,11 @@ def command(
         mask=mask,
         allow_partial=allow_partial,
         confidence=confidence,
+        proba=proba,
+        min_confidence=min_confidence,
+        sieve=sieve,
+        polygons=polygons,
+        format=format_,
         tile=tile,
         workers=workers,
         device=device,
@@ -75,4 +109,5 @@ def command(
         width = max(map(len, one.classes.names))
         for name, count in zip(one.classes.names, one.counts, strict=True):
             click.echo(f"  {name:<{width}}  {count:>10,}  {count / max(one.pixels, 1):6.1%}")
-        click.echo(f"{one.label_map}, {one.confidence_map.name}, {one.quicklook.name}")
+        files = [one.confidence_map, one.quicklook, *one.others]
+        click.echo(", ".join([str(one.label_map), *(path.name for path in files)]))

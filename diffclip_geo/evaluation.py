@@ -55,6 +55,11 @@ class Evaluation(Accuracy):
     calibration: Calibration | None = None
     training_excluded: int | None = None  # truth pixels left out as training ground; None: not asked for
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether the area estimates have 95 % intervals: unbiased ones have, but for areas that were counted."""
+        return self.unbiased and self.design != "census"
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and lists, for JSON."""
         areas = None if self.areas is None else self.areas.to_dict(self.pixel_area)
@@ -89,10 +94,10 @@ class Evaluation(Accuracy):
         if self.areas is None:
             return []
         unit, factor = ("pixels", 1.0) if self.pixel_area is None else ("ha", self.pixel_area / 10_000)
-        rows = [("", f"mapped {unit}", f"estimated {unit}", *(["95 % interval"] if self.unbiased else []))]
+        rows = [("", f"mapped {unit}", f"estimated {unit}", *(["95 % interval"] if self.has_intervals else []))]
         for row in self.areas.to_dict()["classes"]:
             pixels = {key: value * factor for key, value in row["area_pixels"].items()}
-            interval = [f"± {pixels['half_width']:,.2f}"] if self.unbiased else []
+            interval = [f"± {pixels['half_width']:,.2f}"] if self.has_intervals else []
             rows.append((row["name"], f"{pixels['mapped']:,.2f}", f"{pixels['estimate']:,.2f}", *interval))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return [

@@ -50,6 +50,21 @@ def confidence_qml() -> str:
     return _document(renderer)
 
 
+def polygons_qml(classes: ClassTable) -> str:
+    """Style of the polygons of a map: filled by the field ``class``, without outlines that would hide small patches."""
+    root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
+    renderer = ET.SubElement(root, "renderer-v2", type="categorizedSymbol", attr="class", forceraster="0")
+    categories, symbols = ET.SubElement(renderer, "categories"), ET.SubElement(renderer, "symbols")
+    for index, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True)):
+        ET.SubElement(categories, "category", value=name, label=name, symbol=str(index), render="true")
+        symbol = ET.SubElement(symbols, "symbol", {"name": str(index), "type": "fill", "alpha": "1"})
+        layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"})
+        fill = ",".join(map(str, (*color, 255)))
+        for key, value in (("color", fill), ("style", "solid"), ("outline_style", "no")):
+            ET.SubElement(layer, "prop", k=key, v=value)
+    return _text(root)
+
+
 def _renderer(kind: str) -> dict[str, str]:
     return {"type": kind, "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
 
@@ -58,5 +73,9 @@ def _document(renderer: ET.Element) -> str:
     root = ET.Element("qgis", version="3.22", styleCategories="Symbology")
     ET.SubElement(root, "pipe").append(renderer)
     ET.SubElement(root, "blendMode").text = "0"
+    return _text(root)
+
+
+def _text(root: ET.Element) -> str:
     ET.indent(root)
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ET.tostring(root, encoding="unicode") + "\n"

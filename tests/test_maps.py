@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -21,7 +22,16 @@ from diffclip_geo.categories import read_categories, read_colors
 from diffclip_geo.classes import ClassTable
 from diffclip_geo.errors import OutputError
 from diffclip_geo.grid import Grid
-from diffclip_geo.maps import ConfidenceWriter, LabelMapWriter, MapWriter, confidence_path, label_map_files
+from diffclip_geo.legends import read_raster_legend
+from diffclip_geo.maps import (
+    ConfidenceWriter,
+    LabelMapWriter,
+    MapWriter,
+    ProbabilitiesWriter,
+    confidence_files,
+    confidence_path,
+    label_map_files,
+)
 
 CLASSES = ClassTable(("Tree", 'Röad & "path" <1>', "Water"), ((0, 100, 0), (128, 128, 128), (0, 0, 255)))
 needs_gdal = pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="GDAL's command-line tools are not installed")
@@ -86,11 +96,19 @@ def test_gdal_reads_categories_colours_table_and_overviews(tmp_path: Path) -> No
         assert f"{value}: {name}" in text
     table = facts["rat"]
     assert [(field["name"], field["usage"]) for field in table["fieldDefn"]] == [
-        ("Value", 5), ("Count", 1), ("Name", 2), ("R", 6), ("G", 7), ("B", 8),
+        ("Value", 5), ("Count", 1), ("Name", 2), ("R", 6), ("G", 7), ("B", 8), ("Area_ha", 0),
     ]  # fmt: skip
     for index, row in enumerate(table["row"]):
         count = int((labels == index + 1).sum())
-        assert row["f"] == [index + 1, count, CLASSES.names[index], *CLASSES.colors[index]]
+        assert row["f"] == [
+            index + 1,
+            count,
+            CLASSES.names[index],
+            *CLASSES.colors[index],
+            pytest.approx(count * 4 / 1e4),
+        ]
+    assert len(band["colorTable"]["entries"]) == 4  # no data and the classes, not the 256 of the TIFF
+    assert facts["metadata"][""]["AREA_OR_POINT"] == "Area"
 
 
 def test_style_has_exactly_the_classes(tmp_path: Path) -> None:
@@ -244,3 +262,94 @@ def test_full_disk_is_one_line_and_no_litter(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
+
+
+def test_cloud_optimised_by_rio_cogeo(tmp_path: Path) -> None:
+    cogeo = pytest.importorskip("rio_cogeo", reason="rio-cogeo is not installed")
+    write_labels(tmp_path / "map.tif", labels_of((600, 1100)))
+    with ConfidenceWriter(tmp_path / "c.tif", grid(), "p") as writer:
+        writer.write(0, 0, np.ones((600, 1100), np.float32))
+    for name in ("map.tif", "c.tif"):
+        valid, errors, warnings = cogeo.cog_validate(str(tmp_path / name), strict=True)
+        assert valid and not errors and not warnings
+
+
+@needs_gdal
+def test_envi_classification(tmp_path: Path) -> None:
+    labels = labels_of((60, 70))
+    path = tmp_path / "map.dat"
+    write_labels(path, labels, envi=True, tags={"MODEL": "small"})
+    assert sorted(tmp_path.iterdir()) == sorted(label_map_files(path, envi=True))
+    header = path.with_suffix(".hdr").read_text()
+    assert "file type = ENVI Classification" in header and "classes = 4" in header
+    assert "0, 100, 0" in " ".join(header.split()).replace(" ,", ",")
+    names = re.search(r"class names = \{([^}]*)\}", header)
+    assert names is not None and [name.strip() for name in names[1].split(",")] == ["no data", *CLASSES.names]
+    for sidecar in (True, False):
+        if not sidecar:
+            path.with_name("map.dat.aux.xml").unlink()
+        text = subprocess.run(["gdalinfo", str(path)], capture_output=True, check=True, text=True).stdout
+        for value, name in enumerate(CLASSES.names, start=1):
+            assert f"{value}: {name}" in text
+        band = gdalinfo(path)["bands"][0]
+        assert band["colorTable"]["entries"][1:4] == [[*color, 255] for color in CLASSES.colors]
+        with rasterio.open(path) as dataset:
+            np.testing.assert_array_equal(dataset.read(1), labels)
+            assert Grid.of(dataset) == grid(60, 70) and dataset.nodata == 0
+            assert read_categories(dataset) == dict(enumerate(CLASSES.names, start=1))
+            assert dataset.tags().get("MODEL") == ("small" if sidecar else None)
+
+
+def test_envi_confidence(tmp_path: Path) -> None:
+    path = confidence_path(tmp_path / "map.dat")
+    values = np.random.default_rng(0).random((60, 70), np.float32)
+    values[0] = np.nan
+    with ConfidenceWriter(path, grid(60, 70), "p", envi=True) as writer:
+        writer.write(0, 0, values)
+    assert sorted(tmp_path.iterdir()) == sorted(confidence_files(path, envi=True))
+    with rasterio.open(path) as dataset:
+        assert dataset.driver == "ENVI" and dataset.descriptions == ("confidence",)
+        assert dataset.tags()["CONFIDENCE"] == "p"
+        np.testing.assert_array_equal(dataset.read(1), values)
+
+
+@pytest.mark.parametrize(("name", "envi"), [("map.tif", True), ("map.hdr", True), ("map", True), ("map.dat", False)])
+def test_names_fit_the_format(tmp_path: Path, name: str, envi: bool) -> None:
+    with pytest.raises(OutputError, match="is not the name of"):
+        write_labels(tmp_path / name, np.ones((3, 3), np.uint8), envi=envi)
+
+
+def test_sieve_drops_specks_and_keeps_nodata(tmp_path: Path) -> None:
+    labels = np.ones((40, 50), np.uint8)
+    labels[:, 25:] = 2
+    labels[5, 5] = labels[10:12, 30:32] = 3  # of 1 and of 4 pixels
+    labels[20:24, 5:9] = 3  # of 16
+    labels[30, :3] = labels[35, 10] = 0
+    write_labels(tmp_path / "map.tif", labels, sieve=5)
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        found = dataset.read(1)
+    expected = labels.copy()
+    expected[5, 5], expected[10:12, 30:32] = 1, 2
+    np.testing.assert_array_equal(found, expected)
+    table = ET.parse(tmp_path / "map.tif.aux.xml").findall(".//Row")
+    assert [int(row.findall("F")[1].text or 0) for row in table] == np.bincount(expected.ravel())[1:].tolist()
+
+
+def test_probabilities_are_named_bands(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).dirichlet([1, 1, 1], (30, 40)).transpose(2, 0, 1).astype(np.float32)
+    for name, envi in (("p.tif", False), ("p.dat", True)):
+        with ProbabilitiesWriter(tmp_path / name, grid(30, 40), CLASSES, envi=envi) as writer:
+            writer.write(0, 0, values)
+        with rasterio.open(tmp_path / name) as dataset:
+            assert dataset.descriptions == CLASSES.names
+            np.testing.assert_array_equal(dataset.read(), values)
+
+
+def test_names_that_an_envi_header_cannot_hold(tmp_path: Path) -> None:
+    classes = ClassTable(("Grass, dry", "Roof {red}"), ((1, 2, 3), (4, 5, 6)))
+    with LabelMapWriter(tmp_path / "map.dat", grid(9, 9), classes, envi=True) as writer:
+        writer.write(0, 0, np.ones((9, 9), np.uint8))
+    header = " ".join((tmp_path / "map.hdr").read_text().split())
+    assert "{ no data, Grass; dry, Roof (red)}" in header and "description = { map.dat}" in header
+    with rasterio.open(tmp_path / "map.dat") as dataset:
+        assert read_raster_legend(dataset).names == {"1": "Grass, dry", "2": "Roof {red}"}  # from the attribute table

@@ -25,7 +25,9 @@ from ..confidence import MEASURES, confidence_of
 from ..devices import pick_device
 from ..errors import OptionError
 from ..images import read_with_margin
-from ..maps import ConfidenceWriter, LabelMapWriter, confidence_files, confidence_path, label_map_files
+from ..maps import MEASURE_TAG, confidence_path, probabilities_path
+from ..polygons import write_polygons
+from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
 from ..quicklook import rgb_composite, write_quicklook
 from ..scenes import Scene
@@ -44,6 +46,7 @@ class Classification:
     label_map: Path
     confidence_map: Path
     quicklook: Path
+    others: tuple[Path, ...]  # probabilities and polygons, as far as they were asked for
     classes: ClassTable
     counts: tuple[int, ...]  # pixels of each class
     pixels: int  # classified in all
@@ -59,6 +62,11 @@ def classify(
     mask: str | Path | None = None,
     allow_partial: bool = False,
     confidence: str = "max-prob",
+    proba: bool = False,
+    min_confidence: float = 0.0,
+    sieve: int = 0,
+    polygons: str | PathLike[str] | None = None,
+    format: str = "cog",
     tile: int = TILE,
     workers: int | None = None,
     device: str = "auto",
@@ -75,6 +83,16 @@ def classify(
         The scene to map; by default the one that the workspace was pretrained on. Its bands are matched by wavelength.
     confidence
         max-prob, margin or entropy, see `confidence.MEASURES`.
+    proba
+        Write the probability of every class, too: ``map_probabilities.tif``.
+    min_confidence
+        Pixels with less confidence become "unclassified".
+    sieve
+        Patches of fewer pixels take the class of their largest neighbour.
+    polygons
+        Write the map as polygons, too, to this GeoPackage.
+    format
+        "cog" for Cloud-Optimised GeoTIFFs, "envi" for ENVI images (``map.dat``).
     tile, workers
         Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes
         the map.
@@ -106,7 +124,9 @@ def classify(
             fault = f"there are {len(named)} scenes, and one map is asked for"
             raise OptionError("scene", fault, "name one of them, or use classify_scenes")
         scene = named[0]
-    outputs = [*label_map_files(label_path), *confidence_files(certainty_path), picture, record]
+    products = Products(proba, min_confidence, sieve, None if polygons is None else Path(polygons), format)
+    products.check(label_path)
+    outputs = [*products.files(label_path), picture, record]
     inputs = scene.files
     check_outputs(outputs, overwrite, inputs)
     classifier = load_classifier(place)
@@ -116,12 +136,12 @@ def classify(
     where = pick_device(device)
     workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
     threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
-    work = _TileWork(scene, classifier, where, confidence)
+    work = _TileWork(scene, classifier, where, confidence, proba)
     facts: dict[str, Any] = {
         "program": f"diffclip-geo {__version__}",
         "inputs": [file_facts(path) for path in inputs],
         "model": file_facts(place.classifier) | {"encoder": file_facts(place.encoder)["sha256"]},
-        "options": {"confidence": confidence, "engine": "exact"},
+        "options": {"confidence": confidence, "engine": "exact", **products.to_dict()},
         "seed": place.read(place.classifier_manifest, "fewshot")["seed"],
         "versions": software_versions(),
         "notes": scene.notes,
@@ -129,11 +149,11 @@ def classify(
     tags = provenance_tags(facts)
     definition = MEASURES[confidence][1]
     tiles = tiles_of(scene.grid, tile)
-    pixels = 0
     with FileSet(label_path, overwrite=overwrite) as files:
         with (
-            LabelMapWriter(label_path, scene.grid, classifier.classes, tags, overwrite, files=files) as labels,
-            ConfidenceWriter(certainty_path, scene.grid, definition, tags, overwrite, files=files) as certainty,
+            MapWriters(
+                label_path, scene.grid, classifier.classes, products, definition, tags, {MEASURE_TAG: confidence}, files
+            ) as maps,
             ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as executor,
             tqdm(
                 total=scene.grid.height * scene.grid.width,
@@ -143,18 +163,21 @@ def classify(
                 disable=not progress,
             ) as bar,
         ):
-            for place_, (label, sure) in stream(tiles, work, executor, in_flight=workers + 1):
-                labels.write(place_.row, place_.column, label)
-                certainty.write(place_.row, place_.column, sure)
-                pixels += int((label > 0).sum())
+            for where_, (label, sure, probabilities) in stream(tiles, work, executor, in_flight=workers + 1):
+                maps.write(where_.row, where_.column, label, sure, probabilities)
                 bar.update(label.size)
+        pixels = sum(maps.counts)
         seconds = time.perf_counter() - started
         created = datetime.now(UTC).isoformat(timespec="seconds")
         facts |= {"created": created, "timings": {"classify_seconds": round(seconds, 2), "pixels": pixels}}
         write_provenance(files.stage(record), facts)
+    others = [probabilities_path(label_path)] if proba else []
+    if products.polygons is not None:
+        write_polygons(label_path, products.polygons, confidence=certainty_path, overwrite=overwrite)
+        others.append(products.polygons)
     write_quicklook(label_path, picture, rgb=rgb_composite(scene), confidence=certainty_path, overwrite=overwrite)
     return Classification(
-        label_path, certainty_path, picture, classifier.classes, tuple(labels.counts.tolist()), pixels, seconds
+        label_path, certainty_path, picture, tuple(others), classifier.classes, maps.counts, pixels, seconds
     )
 
 
@@ -190,6 +213,11 @@ def classify_scenes(
     """
     chosen = scenes_to_map(Workspace(Path(workspace)), scene, lidar, mask, allow_partial)
     paths = map_paths(Path(out), chosen)
+    if len(chosen) > 1:
+        if options.get("polygons") is not None:
+            raise OptionError("--polygons", f"is one file for {len(chosen)} scenes", "map the scenes one by one")
+        if options.get("format") == "envi":
+            paths = [path.with_suffix(".dat") for path in paths]
     check_outputs(paths, overwrite, [file for one in chosen for file in one.files])
     done = []
     for number, (one, path) in enumerate(zip(chosen, paths, strict=True), start=1):
@@ -200,19 +228,24 @@ def classify_scenes(
 
 
 class _TileWork:
-    """Labels and confidence of a tile; one engine serves all threads."""
+    """Labels and confidence [h, w] of a tile, probabilities [K, h, w] if wanted; all threads use one engine."""
 
-    def __init__(self, scene: Scene, classifier: Classifier, device: torch.device, confidence: str) -> None:
-        self.scene, self.classifier, self.confidence = scene, classifier, confidence
+    def __init__(
+        self, scene: Scene, classifier: Classifier, device: torch.device, confidence: str, proba: bool = False
+    ) -> None:
+        self.scene, self.classifier, self.confidence, self.proba = scene, classifier, confidence, proba
         self.engine = classifier.engine(device)
 
-    def __call__(self, tile: Tile) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    def __call__(self, tile: Tile) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32] | None]:
         margin = self.classifier.margin
         block = read_with_margin(self.scene, *tile, margin)
         valid = block.valid[margin:-margin, margin:-margin]
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
+        every = np.full((len(self.classifier.classes), *valid.shape), np.nan, np.float32) if self.proba else None
         if valid.any():
             probabilities = self.classifier.probabilities(self.engine, block, margin)
             label[valid] = probabilities.argmax(-1) + 1
             sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
-        return label, sure
+            if every is not None:
+                every[:, valid] = probabilities.T
+        return label, sure, every

@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from trained import Trained, train  # noqa: I001
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(tmp_path_factory.mktemp("trained"))
