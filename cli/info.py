@@ -16,6 +16,10 @@ from . import options
 @options.labels
 @click.option("--mask", type=click.Path(path_type=Path), help="Raster that is 0 where pixels are not to be used.")
 @click.option("--bad-bands", default="", metavar="LIST", help="Bands to drop, counted from 1: 1-4,105-120.")
+@options.derive
+@options.grid
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw the image, labels on top.")
+@options.overwrite
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.verbose
 def command(
@@ -29,12 +33,16 @@ def command(
     legend: Path | None,
     mask: Path | None,
     bad_bands: str,
+    derive: str,
+    grid: str,
+    plot: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Show what is understood of rasters, labels or a workspace.
 
-    PATH... is an image and the LiDAR rasters that go with it, or the folder of a workspace. Patterns in quotes stand
-    for several images: 'HSI/*.tif' 'CHM/*.tif'.
+    PATH... is an image and the LiDAR rasters that go with it, a file of points or polygons, or the folder of a
+    workspace. Patterns in quotes stand for several images: 'HSI/*.tif' 'CHM/*.tif'.
     """
     from diffclip_geo.inspection import info
 
@@ -48,5 +56,9 @@ def command(
         legend=legend,
         mask=mask,
         bad_bands=bad_bands,
+        derive=derive,
+        grid=grid,
+        plot=plot,
+        overwrite=overwrite,
     )
     click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found.to_text())

@@ -23,6 +23,7 @@ _HOME = {
     "prompts_describe": "workflow.prompts",
     "evaluate": "evaluation",
     "info": "inspection",
+    "convert": "conversion",
 }
 __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
 

@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from .atomic import check_outputs
 from .errors import OptionError
+from .labelfiles import LabelFile, describe_labels
 from .labels import LabelledPixels, keep_valid, read_labels
+from .masks import is_vector
+from .overview import write_overview
 from .rasters import all_windows, sample_windows
 from .registration import Shift, estimate_shift
 from .scenes import Scene, crs_name, find_scenes
@@ -68,10 +72,13 @@ class Inspection:
     workspaces: tuple[str, ...]
     scenes: tuple[SceneReport, ...]
     labels: LabelledPixels | None
+    label_files: tuple[LabelFile, ...] = ()
 
     def to_text(self) -> str:
         """The whole, for people."""
-        parts = [*self.workspaces, *(scene.to_text() for scene in self.scenes)]
+        parts = [*self.workspaces]
+        parts += [scene.to_text() for scene in self.scenes]
+        parts += [file.to_text() for file in self.label_files]
         if self.labels is not None:
             parts.append(self.labels.table())
         return "\n\n".join(parts)
@@ -81,6 +88,8 @@ class Inspection:
         found: dict[str, Any] = {"scenes": [scene.to_dict() for scene in self.scenes]}
         if self.workspaces:
             found["workspaces"] = list(self.workspaces)
+        if self.label_files:
+            found["label_files"] = [file.to_dict() for file in self.label_files]
         if self.labels is not None:
             report = {key: value for key, value in asdict(self.labels.report).items() if key != "notes"}
             found["labels"] = {
@@ -102,23 +111,37 @@ def info(
     legend: Path | None = None,
     mask: Path | str | None = None,
     bad_bands: str = "",
+    derive: str | Sequence[str] = (),
+    grid: str = "image",
+    plot: Path | None = None,
+    overwrite: bool = False,
 ) -> Inspection:
-    """Describe an image with LiDAR rasters (the first path is the image), or several by glob patterns, or workspaces.
+    """Describe an image with LiDAR rasters (the first path is the image), or several by glob patterns, or workspaces,
+    or files of points and polygons.
 
     Rasters that cover only part of the image are described too; training them needs `allow_partial`. With `labels`, the
-    table of classes on the valid pixels of these images is included.
+    table of classes on the valid pixels of these images is included. `plot` is a PNG to draw the images to, with the
+    labels on top.
 
     Raises
     ------
     RasterError, LabelError
         As `Scene.open` and `read_labels`.
     OptionError
-        Labels are given without an image.
+        Labels or `plot` are given without an image.
+    OutputError
+        `plot` exists or cannot be written.
     """
+    if plot is not None:
+        check_outputs([plot], overwrite, [Path(path) for path in paths])
     folders = [Path(path) for path in paths if (Path(path) / "workspace.json").is_file()]
-    rasters = [path for path in paths if Path(path) not in folders]
+    vectors = [Path(path) for path in paths if Path(path) not in folders and is_vector(Path(path))]
+    rasters = [path for path in paths if Path(path) not in folders and Path(path) not in vectors]
     pairs = find_scenes(rasters[0], rasters[1:]) if rasters else []
-    scenes = [Scene.open(hsi, lidar, mask=mask, bad_bands=bad_bands, allow_partial=True) for hsi, lidar in pairs]
+    scenes = [
+        Scene.open(hsi, lidar, mask=mask, bad_bands=bad_bands, allow_partial=True, derive=derive, grid=grid)
+        for hsi, lidar in pairs
+    ]
     pixels = None
     if labels is not None:
         if not scenes:
@@ -126,7 +149,12 @@ def info(
         grids = [scene.grid for scene in scenes]
         pixels = read_labels(labels, grids, class_field=class_field, join=join, on=on, layer=layer, legend=legend)
         pixels = keep_valid(pixels, scenes)
-    return Inspection(tuple(map(_describe, folders)), tuple(map(_report, scenes)), pixels)
+    if plot is not None:
+        if not scenes:
+            raise OptionError("--plot", "needs an image to draw", "name the image first")
+        write_overview(plot, scenes, pixels, overwrite=overwrite)
+    files = tuple(describe_labels(path, class_field=class_field, join=join, on=on, layer=layer) for path in vectors)
+    return Inspection(tuple(map(_describe, folders)), tuple(map(_report, scenes)), pixels, files)
 
 
 def _describe(folder: Path) -> str:

@@ -119,6 +119,13 @@ def is_vector(path: Path) -> bool:
     return found
 
 
+def read_fields(path: Path, layer: str | None = None) -> dict[str, NDArray]:
+    """Name and values of the fields of a label file. Raises LabelError when it cannot be read."""
+    path, layer = _split_layer(path, layer)
+    meta, _, columns = _read(path, layer, [])
+    return dict(zip((str(name) for name in meta["fields"]), columns, strict=True))
+
+
 def read_polygons(path: Path, layer: str | None = None) -> tuple[NDArray[np.object_], CRS | None]:
     """The polygons of a file, repaired where invalid, and their coordinate system.
 

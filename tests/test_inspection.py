@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from matplotlib import image
 from raster_files import NORTH_UP, real_scene, spectra, write_labels, write_raster
 from scipy import ndimage
 
-from diffclip_geo.errors import OptionError
+from diffclip_geo.errors import OptionError, OutputError
 from diffclip_geo.inspection import info
 from diffclip_geo.registration import estimate_shift
 
@@ -42,6 +43,47 @@ def test_text_tells_grid_bands_lidar_data_and_labels(pair, tmp_path):
         "25 labelled pixels without data in the scene were dropped",
     ):
         assert expected in text
+
+
+@pytest.mark.parametrize("name", ["one", "several"])
+def test_a_plot_shows_labels_on_the_image(pair, tmp_path, name):
+    paths = [str(tmp_path / ("hsi.tif" if name == "one" else "hsi*.tif"))]
+    if name == "several":
+        write_raster(tmp_path / "hsi2.tif", spectra(3, 300, 400), NORTH_UP @ Affine.translation(500, 0))
+    boxes = [shapely.box(500_000, 5_799_930, 500_030, 5_799_970), shapely.Point(501_031, 5_799_939)]
+    colors = {"cover": ["tree", "road"], "color": ["#ff0000", "#00ff00"]}
+    labels = write_labels(tmp_path / "labels.gpkg", boxes, colors, driver="GPKG")
+    info(paths, labels=labels, plot=tmp_path / "plot.png")
+    picture = image.imread(tmp_path / "plot.png")[..., :3]
+    red = (picture[..., 0] > picture[..., 1] + 0.5) & (picture[..., 0] > picture[..., 2] + 0.5)
+    assert red.mean() > 0.01
+    with pytest.raises(OutputError, match=r"plot\.png: exists already"):
+        info(paths, plot=tmp_path / "plot.png")
+    info(paths, plot=tmp_path / "plot.png", overwrite=True)
+    with pytest.raises(OptionError, match="--plot: needs an image"):
+        info([labels], plot=tmp_path / "other.png")
+    assert not (tmp_path / "other.png").exists()
+
+
+def test_a_label_file_is_described_by_itself(tmp_path):
+    shapes = [shapely.box(0, 0, 9, 9), shapely.Point(500_031, 5_799_939), shapely.Point(1, 1)]
+    columns = {"cover": ["tree", "road", None], "zone": ["a", "b", "b"]}
+    path = write_labels(tmp_path / "labels.gpkg", shapes, columns, driver="GPKG")
+    text = info([path]).to_text()
+    assert "cover: text, 2 distinct (road, tree)" in text
+    assert "cover, zone could each be the class; choose one, e.g. --class-field zone" in text
+    text = info([path], class_field="cover").to_text()
+    for expected in ("EPSG:32633", "road        1         0", "tree        0         1", "1 features have no class"):
+        assert expected in text
+    facts = json.loads(json.dumps(info([path], class_field="cover").to_dict()))
+    assert facts["label_files"][0]["classes"][0] == {"name": "road", "points": 1, "polygons": 0}
+
+
+def test_derived_layers_and_the_finer_grid_are_told(pair):
+    text = info(pair, derive="slope", grid="lidar").to_text()
+    assert "160 rows × 120 columns of 0.5 m" in text
+    assert "dsm, slope of dsm" in text
+    assert "hsi.tif: interpolated to the grid of dsm.tif, whose pixels are 4 times finer" in text
 
 
 def test_facts_are_json(pair):
