@@ -50,3 +50,15 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Encoded tokens `[texts, context]` → `[texts, out]` of unit length."""
         return F.normalize(self.transformer(tokens), dim=-1)
+
+
+class ProjectedTexts(nn.Module):
+    """Fixed vectors of texts, from a pretrained tower → unit vectors z_text, by a learned linear map."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, out)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """`[texts, width]` → `[texts, out]` of unit length."""
+        return F.normalize(self.projection(vectors), dim=-1)
