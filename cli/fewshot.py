@@ -21,6 +21,18 @@ from . import options
     help="Descriptions of the classes for p5: a TOML file, see `prompts init`, or a set that comes with the program:"
     " houston2013, trento, muufl, berlin_urban, idtrees, simulated. [default: landcover]",
 )
+@click.option(
+    "--text-weights",
+    type=click.Path(path_type=Path),
+    help="Pretrained CLIP weights for the texts: a local .safetensors (or .pt) file of OpenAI's CLIP or open_clip.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["similarity", "ldc", "ldc-learned"]),
+    default="similarity",
+    show_default=True,
+    help="similarity to the class texts alone, or corrected by the LDC head, its block weights fixed or learned.",
+)
 @options.seed
 @options.device
 @options.verbose
@@ -35,6 +47,8 @@ def command(
     shots: int | None,
     prompt: str,
     texts: str | None,
+    text_weights: Path | None,
+    head: str,
     seed: int,
     device: str,
 ) -> None:
@@ -52,6 +66,8 @@ def command(
         shots=shots,
         prompt=prompt,
         texts=texts,
+        text_weights=text_weights,
+        head=head,
         seed=seed,
         device=device,
         progress=True,

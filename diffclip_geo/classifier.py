@@ -12,7 +12,7 @@ from .classes import ClassTable
 from .exact import ExactEngine
 from .images import SceneStats
 from .kernel import KernelRidge
-from .language import LanguageModel
+from .language import LanguageModel, build_head, head_name
 from .nn.encoder import Encoder, EncoderConfig
 from .nn.fusion import ImageEncoder
 from .normalisation import Array
@@ -43,7 +43,7 @@ class Classifier:
 
     def engine(self, device: torch.device | str = "cpu") -> ExactEngine:
         """The exact engine of the image encoder."""
-        return ExactEngine(self.model.image, device)
+        return ExactEngine(self.model.image, device, self.model.fusion)
 
     def scores(self, engine: ExactEngine, block: Block, margin: int) -> Array:
         """Blended scores of the valid core pixels in row-major order; float32 `[pixels, K]`."""
@@ -66,6 +66,8 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
     """Write the classifier and the `facts` of its training. The views belong to stage 1 and are written there."""
     tensors = {f"image.{name}": tensor for name, tensor in classifier.model.image.state_dict().items()}
     tensors["text"] = classifier.model.text
+    head = classifier.model.head
+    tensors |= {f"head.{name}": tensor for name, tensor in (head.state_dict() if head else {}).items()}
     for number, kernel in enumerate(classifier.kernels):
         tensors[f"kernel.{number}.shots"] = torch.from_numpy(kernel.shots)
         tensors[f"kernel.{number}.coefficients"] = torch.from_numpy(kernel.coefficients)
@@ -76,7 +78,11 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
             **facts,
             "classes": classifier.classes.to_dict(),
             "temperature": classifier.temperature,
-            "language": {"temperature": classifier.model.temperature, "spread": classifier.model.spread},
+            "language": {
+                "temperature": classifier.model.temperature,
+                "spread": classifier.model.spread,
+                "head": head_name(head),
+            },
             "kernel_widths": [kernel.width for kernel in classifier.kernels],
         },
     )
@@ -92,10 +98,14 @@ def load_classifier(workspace: Workspace) -> Classifier:
     image = ImageEncoder(empty_encoder(preset, facts["channels"]), text.shape[1], centre=preset.fewshot.centre)
     image.load_state_dict({k.removeprefix("image."): v for k, v in tensors.items() if k.startswith("image.")})
     language = trained["language"]
+    head = build_head(language["head"], preset, len(facts["channels"]), len(text))
+    if head is not None:
+        head.load_state_dict({k.removeprefix("head."): v for k, v in tensors.items() if k.startswith("head.")})
+        head.eval()
     return Classifier(
         ClassTable.from_dict(trained["classes"]),
         SceneStats.from_dict(facts["stats"]),
-        LanguageModel(image.eval(), text, language["temperature"], language["spread"]),
+        LanguageModel(image.eval(), text, language["temperature"], language["spread"], head),
         tuple(View.from_dict(one) for one in facts["views"]),
         tuple(
             KernelRidge(tensors[f"kernel.{i}.shots"].numpy(), tensors[f"kernel.{i}.coefficients"].numpy(), width)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from .errors import OptionError
+from .exact import MICRO_BATCH, equal_batches
 from .nn.encoder import Encoder
 from .nn.fusion import ImageEncoder, contrastive_loss
-from .nn.text import TextEncoder, compact_vocabulary, encode_tokens, tokenize
+from .nn.ldc import AdapterFusion, LDCConfig, LDCHead, ldc_loss
+from .nn.text import ProjectedTexts, TextEncoder, compact_vocabulary, encode_tokens, tokenize
 from .presets import FewshotSettings, Preset
 from .pretraining import step_generator
 from .windows import WindowSource
 
+HEADS = ("similarity", "ldc", "ldc-learned")  # cosines alone; the LDC head, its block weights fixed or learned
 SPREAD_SAMPLE = 1024  # unlabelled windows
 DECAY = 0.3  # factor of the learning rate after one half and three quarters of the steps
 
@@ -34,19 +39,38 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A trained image encoder and the cached unit vectors of the class texts, `[K, D]`: all that inference needs."""
+    """A trained image encoder, the cached unit vectors of the class texts, `[K, D]`, and the LDC head if there is one:
+    all that inference needs.
+    """
 
     image: ImageEncoder
     text: Tensor
     temperature: float
     spread: float  # mean standard deviation of the logits over unlabelled pixels
+    head: LDCHead | None = None
 
+    @property
+    def fusion(self) -> AdapterFusion | None:
+        """The part of the head that works on tokens, for the engine."""
+        return None if self.head is None else self.head.fusion
+
+    @torch.inference_mode()
     def scores(self, embedded: Tensor) -> NDArray[np.float32]:
-        """z_image·z_text / τ of embedded pixels `[pixels, D]`, in units of their spread over the scene; `[pixels,
-        K]`.
+        """Logits of pixels `[pixels, K]`, in units of their spread over the scene: z_image·z_text / τ, or what the head
+        makes of it.
+
+        `embedded` is what the engine gives: z_image `[pixels, D]`, followed by the enhanced feature for a head.
         """
-        logits: NDArray[np.float32] = (embedded @ self.text.T / self.temperature / self.spread).numpy()
-        return logits
+        if not len(embedded):
+            return np.zeros((0, len(self.text)), np.float32)
+        logits = torch.cat([self._logits(piece) for piece in equal_batches(embedded, MICRO_BATCH)])[: len(embedded)]
+        scores: NDArray[np.float32] = (logits / self.spread).numpy()
+        return scores
+
+    def _logits(self, embedded: Tensor) -> Tensor:
+        z_image, feature = embedded.tensor_split([self.text.shape[1]], 1)
+        similarity = z_image @ self.text.T / self.temperature
+        return similarity if self.head is None else self.head(similarity, feature).fused
 
 
 def training_steps(settings: FewshotSettings, labelled: int) -> int:
@@ -69,6 +93,8 @@ def train_language_model(
     texts: Sequence[str],
     preset: Preset,
     *,
+    head: str = "similarity",
+    text_vectors: Tensor | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
@@ -77,25 +103,20 @@ def train_language_model(
 
     `label` `[N]` in 0…K−1 belongs to the pixels of `source` in order, `texts` holds one text per class. Batches are
     balanced over the classes; windows are turned and mirrored at random, all modalities alike. Deterministic given the
-    seed. The spread of the logits is measured on unlabelled windows of `scene`.
+    seed. The spread of the logits is measured on unlabelled windows of `scene`. `head` is one of `HEADS`. With
+    `text_vectors` `[K, E]`, of a pretrained text tower, a linear map of them is learned in place of a text transformer.
     """
     settings = preset.fewshot
-    tokens = tokenize(texts)
-    vocabulary = compact_vocabulary(tokens)
-    words = encode_tokens(tokens, vocabulary).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 2)
         image = ImageEncoder(copy.deepcopy(encoder), settings.text_width, centre=settings.centre)
-        text = TextEncoder(
-            len(vocabulary),
-            words.shape[1],
-            settings.text_width,
-            settings.text_depth,
-            settings.text_heads,
-            settings.text_width,
-        )
-    image, text = image.to(device).train(), text.to(device).train()
+        text, words = _text_side(texts, text_vectors, settings)
+        ldc = build_head(head, preset, len(source.channels), len(texts))
+    image, text, words = image.to(device).train(), text.to(device).train(), words.to(device)
     parameters = [*image.parameters(), *text.parameters()]
+    if ldc is not None:
+        ldc = ldc.to(device).train()
+        parameters += ldc.parameters()
     optimiser = torch.optim.Adam(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
     steps = training_steps(settings, len(label))
     weight = 1 / torch.bincount(label, minlength=len(texts)).clamp(min=1)[label].float()
@@ -116,7 +137,12 @@ def train_language_model(
             order[:, cells // 2] = -1  # the centre is always shown, and first
             visible = order.argsort(1)[:, :shown].to(device)
             windows = [w.gather(1, visible[..., None].expand(-1, -1, w.shape[-1])) for w in windows]
-        loss = contrastive_loss(image(windows, visible), text(words), label[which].to(device), settings.temperature)
+        z_image, feature = _embed(image, ldc, windows, visible).tensor_split([settings.text_width], 1)
+        z_text, wanted = text(words), label[which].to(device)
+        loss = contrastive_loss(z_image, z_text, wanted, settings.temperature)
+        if ldc is not None:
+            similarity = z_image @ z_text.T / settings.temperature
+            loss = loss + ldc_loss(ldc(similarity, feature), similarity, wanted)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -124,8 +150,53 @@ def train_language_model(
         records.append(TrainingRecord(step + 1, loss.item(), rate))
     with torch.inference_mode():
         embeddings = text.eval()(words).cpu()
-        image = image.eval()
+        image, ldc = image.eval(), None if ldc is None else ldc.eval()
         which = torch.randint(len(scene), (SPREAD_SAMPLE,), generator=torch.Generator().manual_seed(seed))
-        embedded = torch.cat([image([w.to(device) for w in scene.gather(part)]).cpu() for part in which.split(256)])
-        spread = float((embedded @ embeddings.T / settings.temperature).std(0).mean())
-    return LanguageModel(image.cpu(), embeddings.clone(), settings.temperature, max(spread, 1e-6)), records
+        embedded = torch.cat(
+            [_embed(image, ldc, [w.to(device) for w in scene.gather(part)]).cpu() for part in which.split(256)]
+        )
+    model = LanguageModel(
+        image.cpu(), embeddings.clone(), settings.temperature, 1.0, None if ldc is None else ldc.cpu()
+    )
+    spread = float(model.scores(embedded).std(0, ddof=1).mean())
+    return dataclasses.replace(model, spread=max(spread, 1e-6)), records
+
+
+def _embed(
+    image: ImageEncoder, ldc: LDCHead | None, windows: Sequence[Tensor], visible: Tensor | None = None
+) -> Tensor:
+    """z_image of windows, followed by the enhanced feature for a head, as from the engine."""
+    if ldc is None:
+        return image(windows, visible)
+    z_image, levels = image.with_levels(windows, visible)
+    return torch.cat([z_image, ldc.fusion(levels)], 1)
+
+
+def build_head(head: str, preset: Preset, modalities: int, classes: int) -> LDCHead | None:
+    """The head called `head`, untrained; None for "similarity", which needs none. Raises OptionError."""
+    if head not in HEADS:
+        raise OptionError(f"head {head!r}", "is not known", f"use one of {', '.join(HEADS)}")
+    if head == "similarity":
+        return None
+    encoder = preset.encoder
+    return LDCHead(
+        LDCConfig(encoder.width, encoder.depth, modalities, classes, preset.fewshot.temperature, head == "ldc-learned")
+    )
+
+
+def head_name(head: LDCHead | None) -> str:
+    """The name by which `build_head` makes one like it."""
+    if head is None:
+        return "similarity"
+    return "ldc-learned" if head.config.learned else "ldc"
+
+
+def _text_side(texts: Sequence[str], vectors: Tensor | None, settings: FewshotSettings) -> tuple[nn.Module, Tensor]:
+    """The network that makes z_text, and what it takes."""
+    if vectors is not None:
+        return ProjectedTexts(vectors.shape[1], settings.text_width), vectors
+    tokens = tokenize(texts)
+    vocabulary = compact_vocabulary(tokens)
+    words = encode_tokens(tokens, vocabulary)
+    width = settings.text_width
+    return TextEncoder(len(vocabulary), words.shape[1], width, settings.text_depth, settings.text_heads, width), words

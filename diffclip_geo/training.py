@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from .classes import ClassTable
 from .classifier import Classifier
@@ -36,6 +38,8 @@ def train_classifier(
     texts: Sequence[str],
     preset: Preset,
     *,
+    head: str = "similarity",
+    text_vectors: Tensor | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = False,
@@ -44,7 +48,8 @@ def train_classifier(
     `margin`.
 
     Every class must have a valid pixel. Nothing but the labelled pixels and unlabelled data enters: the temperature
-    comes from the scores that shots get when their polygon is left out.
+    comes from the scores that shots get when their polygon is left out. `head` and `text_vectors` are those of
+    `train_language_model`.
     """
     wanted = [(one.label > 0) & _core(one.block.valid, margin) for one in labelled]
     label = np.concatenate([one.label[want] for one, want in zip(labelled, wanted, strict=True)]) - 1
@@ -55,7 +60,17 @@ def train_classifier(
     )
     unlabelled = WindowSource([stats.normalise(block, margin) for block in scene], side)
     model, losses = train_language_model(
-        encoder, shots, torch.from_numpy(label), unlabelled, texts, preset, seed=seed, device=device, progress=progress
+        encoder,
+        shots,
+        torch.from_numpy(label),
+        unlabelled,
+        texts,
+        preset,
+        head=head,
+        text_vectors=text_vectors,
+        seed=seed,
+        device=device,
+        progress=progress,
     )
     blend = preset.blend
     if not views:

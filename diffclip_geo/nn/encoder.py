@@ -80,7 +80,10 @@ class Encoder(nn.Module):
         self, pixels: Tensor, modality: int, *, timestep: Tensor | None = None, visible: Tensor | None = None
     ) -> Sequence[Tensor]:
         """Tokens after every block, the last one normalised; `depth` tensors `[B, 1 + V, width]`."""
-        tokens = self.embed(self.project(pixels, modality), timestep, visible)
+        return self.levels(self.embed(self.project(pixels, modality), timestep, visible))
+
+    def levels(self, tokens: Tensor) -> Sequence[Tensor]:
+        """Embedded tokens `[B, 1 + V, width]` after every block, the last one normalised."""
         levels = []
         for block in self.blocks:
             tokens = block(tokens)
@@ -88,13 +91,17 @@ class Encoder(nn.Module):
         levels[-1] = self.norm(tokens)
         return levels
 
+    def summary_tokens(self, centre: bool) -> list[int]:
+        """Places of the class token and, if wanted, of the centre pixel among the tokens of a whole window."""
+        return [0, 1 + self.config.tokens // 2] if centre else [0]
+
     def summarise(self, projected: Tensor, centre: bool) -> Tensor:
         """Features of the class token and, if wanted, of the centre pixel, for inference on whole clean windows.
 
         `projected` is `[B, N, width]`; returns `[B, 1, width]` or `[B, 2, width]`. The last block computes keys and
         values for all tokens, but queries and all that follows for these tokens only.
         """
-        wanted = [0, 1 + self.config.tokens // 2] if centre else [0]
+        wanted = self.summary_tokens(centre)
         tokens = self.embed(projected)
         for block in self.blocks[:-1]:
             tokens = block(tokens)

@@ -17,13 +17,14 @@ from ..devices import pick_device
 from ..errors import LabelError, OptionError
 from ..images import SceneStats
 from ..labels import LabelledPixels, keep_valid, read_labels
-from ..language import TrainingRecord
+from ..language import HEADS, TrainingRecord
 from ..plots import plot_losses, write_columns
 from ..presets import Preset
 from ..prompts import class_prompts, load_texts
 from ..sampling import LabelledBlock, labelled_blocks, sample_blocks
 from ..scenes import Scene
-from ..tensorfiles import load_tensors
+from ..tensorfiles import file_hash, load_tensors
+from ..text_weights import clip_text_embeddings
 from ..training import margin_of, train_classifier
 from ..views import View
 from ..workspace import Workspace
@@ -54,6 +55,8 @@ def fewshot(
     shots: int | None = None,
     prompt: str = "p5",
     texts: str | PathLike[str] | None = None,
+    text_weights: str | PathLike[str] | None = None,
+    head: str = "similarity",
     seed: int = 0,
     device: str = "auto",
     progress: bool = False,
@@ -72,6 +75,11 @@ def fewshot(
         Train on this many pixels per class, drawn with `seed` and spread over the polygons; all pixels by default.
     prompt, texts
         p1…p5 or a template with ``{class}``; descriptions for p5, a TOML file or a set by name, see `prompts`.
+    text_weights
+        File of pretrained CLIP text weights, used as they are; the map from its vectors to z_text is learned. By
+        default a small text transformer is trained from scratch.
+    head
+        similarity, ldc or ldc-learned: class scores are similarities to the texts, or the LDC head corrects them.
     say
         Called with the table of labels before training, and with notes.
 
@@ -90,6 +98,8 @@ def fewshot(
     chosen = pick_device(device)
     if shots is not None and shots < 1:
         raise OptionError("--shots", f"is {shots}", "give at least 1")
+    if head not in HEADS:
+        raise OptionError(f"--head {head}", "is not known", f"use one of {', '.join(HEADS)}")
     pixels = read_labels(
         Path(labels),
         [scene.grid for scene in scenes],
@@ -108,6 +118,8 @@ def fewshot(
     if say:
         say(pixels.table())
     descriptions = class_prompts(pixels.classes.names, prompt, load_texts(texts))
+    weights = None if text_weights is None else Path(text_weights)
+    vectors = None if weights is None else clip_text_embeddings(weights, descriptions)
     encoder = empty_encoder(preset, facts["channels"])
     encoder.load_state_dict(load_tensors(place.encoder))
     margin = margin_of(preset)
@@ -123,6 +135,8 @@ def fewshot(
         pixels.classes,
         descriptions,
         preset,
+        head=head,
+        text_vectors=vectors,
         seed=seed,
         device=chosen,
         progress=progress,
@@ -153,6 +167,7 @@ def fewshot(
             "pixels": count,
             "prompt": prompt,
             "texts": descriptions,
+            "text_weights": None if weights is None else {"path": str(weights.resolve()), "sha256": file_hash(weights)},
             "shots": shots,
             "seed": seed,
             "steps": len(losses),
