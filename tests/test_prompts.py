@@ -19,7 +19,7 @@ def test_templates_are_filled_with_the_class(prompt, text):
 
 
 def test_the_fifth_prompt_describes_each_class():
-    found = class_prompts(["Tree", "moss"], "p5", {"tree": "a tall crown.", "road": "grey."})
+    found = class_prompts(["Tree", "moss"], "p5", {"TREE": "a tall crown.", "road": "grey."})
     assert found == ["a tall crown.", "a multimodal fusion patch of a moss with strong semantic information."]
 
 

@@ -17,6 +17,7 @@ def test_tiles_cover_every_pixel_once(height, width, side):
     count = np.zeros((height, width), int)
     for tile in tiles_of(Grid(height, width, Affine.identity(), None), side):
         assert 0 < tile.height <= side and 0 < tile.width <= side
+        assert tile.row + tile.height <= height and tile.column + tile.width <= width
         count[tile.row : tile.row + tile.height, tile.column : tile.column + tile.width] += 1
     assert (count == 1).all()
 
