@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-
-from trained import Trained, train  # noqa: I001
+from trained import Trained, train
 
 
 @pytest.fixture(scope="session")
