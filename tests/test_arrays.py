@@ -84,7 +84,7 @@ def test_a_rare_class_among_many_labels_stays_on_the_map(tmp_path, ground, monke
 
 def test_arrays_that_do_not_fit_are_refused(tmp_path, ground):
     (hsi, lidar), _, labels = ground
-    model = ArrayModel(preset=settings(tmp_path), device="cpu")
+    model = ArrayModel(preset=settings(tmp_path, input={"components": 4}), device="cpu")
     with pytest.raises(ValueError, match="one grid"):
         model.pretrain([(hsi, lidar[:5])])
     with pytest.raises(ValueError, match=r"\[H, W, C\]"):
