@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .normalisation import Array
 
 GAMMA = 0.5  # of the Gaussian kernel, in units of 1 / (2 · total variance of the scene)
+ROWS = 1024  # pixels whose kernel is held at a time
 RIDGE = 0.3  # for a class of average size
-ROWS = 1024  # pixels per matrix product, always the same, so that results do not depend on the tile
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,11 @@ class KernelRidge:
 
     def __call__(self, pixels: Array) -> Array:
         """Scores `[pixels, K]` of features `[pixels, F]`."""
-        missing = -len(pixels) % ROWS
-        filled = np.concatenate([pixels, np.zeros((missing, pixels.shape[1]), np.float32)])
-        scores = [
-            gaussian_kernel(filled[start : start + ROWS], self.shots, self.width) @ self.coefficients
-            for start in range(0, len(filled), ROWS)
-        ]
-        joined = np.concatenate(scores) if scores else np.zeros((0, self.coefficients.shape[1]), np.float32)
-        return joined[: len(pixels)]
+        scores = np.zeros((len(pixels), self.coefficients.shape[1]), np.float32)
+        for start in range(0, len(pixels), ROWS):
+            piece = slice(start, start + ROWS)
+            scores[piece] = gaussian_kernel(pixels[piece], self.shots, self.width) @ self.coefficients
+        return scores
 
 
 def fit_kernel_ridge(
@@ -48,7 +45,7 @@ def fit_kernel_ridge(
     """
     size = np.bincount(label, minlength=classes)
     width = 2 * float(scene.var(0).sum()) / GAMMA
-    kernel = gaussian_kernel(shots, shots, width).astype(np.float64)
+    kernel = gaussian_kernel(shots, shots, width)
     kernel[np.diag_indices_from(kernel)] += RIDGE * size[label] / size[size > 0].mean()
     target = np.eye(classes)[label] - 1 / classes
     inverse = np.linalg.inv(kernel)
@@ -61,8 +58,12 @@ def fit_kernel_ridge(
     return KernelRidge(shots, (coefficients / spread).astype(np.float32), width), (held_out / spread).astype(np.float32)
 
 
-def gaussian_kernel(a: Array, b: Array, width: float) -> Array:
-    """exp(−‖a − b‖² / width) of all pairs; `[N, F]`, `[M, F]` → `[N, M]`."""
+def gaussian_kernel(a: Array, b: Array, width: float) -> NDArray[np.float64]:
+    """exp(−‖a − b‖² / width) of all pairs; `[N, F]`, `[M, F]` → `[N, M]`.
+
+    In double precision: how a matrix product is rounded depends on a row's place in it, and so on the tile.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
     square = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
-    kernel: Array = np.exp(-np.maximum(square, 0) / width).astype(np.float32)
+    kernel: NDArray[np.float64] = np.exp(-np.maximum(square, 0) / width)
     return kernel

@@ -41,7 +41,7 @@ class ChannelTransform:
     def __call__(self, pixels: Array) -> Array:
         """Values `[…, C]` → float32 `[…, channels]`."""
         standard = ((_without_brightness(pixels, self.reference) - self.centre) / self.scale).clip(-CLIP, CLIP)
-        return (standard if self.mixing is None else standard @ self.mixing).astype(np.float32)
+        return standard.astype(np.float32) if self.mixing is None else product(standard.astype(np.float32), self.mixing)
 
     def to_dict(self) -> dict[str, Any]:
         """Lists, for JSON."""
@@ -61,6 +61,15 @@ def unit_norm(pixels: Array) -> Array:
     size = np.sqrt((pixels**2).mean(-1, keepdims=True))
     unit: Array = (pixels / np.where(size > 0, size, 1)).astype(np.float32)
     return unit
+
+
+def product(rows: Array, matrix: Array) -> Array:
+    """``rows @ matrix``, `[…, C]` by `[C, D]`, in double precision.
+
+    How a matrix product is rounded depends on a row's place in it. Rounded once more from double to single precision, a
+    pixel's result does not depend on the tile.
+    """
+    return (rows.astype(np.float64) @ matrix.astype(np.float64)).astype(np.float32)
 
 
 def _without_brightness(pixels: Array, reference: Array | None) -> Array:
