@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -73,6 +74,15 @@ def main(arguments: list[str] | None = None) -> int:
         if "-vv" in arguments:
             traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
+        return 1
+    except OSError as error:
+        if (
+            error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+            or "-vv" in arguments
+        ):
+            raise
+        remedy = "free space, or choose another folder"
+        click.echo(f"Error: {error.filename or 'the output'}: cannot be written ({error.strerror}); {remedy}", err=True)
         return 1
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)

@@ -332,7 +332,7 @@ def _write(source: _Source, target: Path, overwrite: bool, notes: list[str]) -> 
         except RasterioError as error:
             reason = " ".join(str(error).split())
             raise OutputError(
-                target, f"cannot be written ({reason})", "free space, or choose another folder"
+                target, f"cannot be written ({reason})", "check the free space and the permissions of the folder"
             ) from error
     wavelengths = None if source.bands is None else source.bands.wavelengths
     where = "no georeference" if grid.transform.is_identity else crs_name(grid.crs)

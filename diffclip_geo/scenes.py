@@ -200,6 +200,10 @@ class Scene:
         values[:, _padding(read, dataset)] = np.nan
         return values
 
+    def check_files(self) -> None:
+        """Raise RasterError when a file is gone, damaged, or not the raster it was when the scene was opened."""
+        _open_files.of(self)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that the scene is read from: the image, LiDAR rasters and mask, with the tiles of mosaics."""

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from .errors import WorkspaceError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
     """Write tensors, and facts as JSON in the file's metadata, then move the file into place."""
-    temporary = path.with_name(f".{path.name}.part")
     metadata = {"facts": json.dumps(dict(facts or {}))}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(temporary), metadata)
-    temporary.replace(path)
+    with _replacing(path) as temporary:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(temporary), metadata)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, on the CPU."""
-    tensors: dict[str, Tensor] = load_file(str(path))
+    """All tensors of a file, on the CPU. Raises WorkspaceError when it is missing or damaged."""
+    try:
+        tensors: dict[str, Tensor] = load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        remedy = "run the command that wrote it again: pretrain for the encoder, fewshot for the classifier"
+        raise WorkspaceError(path, f"cannot be read ({error})", remedy) from error
     return tensors
 
 
@@ -38,9 +45,23 @@ def load_facts(path: Path) -> dict[str, Any]:
 
 def save_json(path: Path, facts: Mapping[str, Any]) -> None:
     """Write indented JSON, then move it into place."""
+    with _replacing(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that replaces `path` when the block ends well. Raises WorkspaceError on a full disk."""
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        remedy = "free space, or choose another --workspace"
+        raise WorkspaceError(path, f"cannot be written ({reason})", remedy) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -19,11 +19,13 @@ def scenes_to_map(
     Raises
     ------
     RasterError
-        A scene lacks a band or a LiDAR layer that the classifier knows.
+        A scene lacks a band or a LiDAR layer that the classifier knows, or a file is gone.
     """
     facts = place.read(place.manifest, "pretrain")
     trained = [Scene.from_dict(one) for one in facts["scenes"]]
     if scene is None:
+        for one in trained:
+            one.check_files()
         return trained
     return [
         _like(trained[0], image, layers, mask, allow_partial).matching(trained[0].bands)
