@@ -95,6 +95,8 @@ class ArrayModel:
 
     def classify(self, image: tuple[NDArray, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Labels 1…K `[H, W]`, 0 where invalid, and class probabilities `[H, W, K]`, NaN where invalid."""
+        if not hasattr(self, "_classifier"):
+            raise ValueError("call pretrain and fewshot before classify")
         block, m = self._block(image), self._margin
         found = self._classifier.probabilities(self._classifier.engine(self.device), block, m)
         valid = block.valid[m:-m, m:-m]

@@ -83,12 +83,12 @@ def _without_brightness(pixels: Array, reference: Array | None) -> Array:
 def robust_standardisation(pixels: Array) -> ChannelTransform:
     """Median and normal-consistent interquartile range of the pixels `[N, C]`.
 
-    A channel whose quartiles coincide (a raster that is mostly ground at height 0) falls back to its standard
-    deviation.
+    A channel whose quartiles all but coincide (a raster that is mostly ground at height 0) falls back to the range from
+    the 1st to the 99th percentile, and a channel that is constant there, too, to its standard deviation.
     """
-    low, middle, high = np.percentile(pixels, (25, 50, 75), axis=0)
-    spread, deviation = (high - low) / 1.349, pixels.std(0)
-    spread = np.where(spread > 1e-3 * deviation, spread, deviation)
+    lowest, low, middle, high, highest = np.percentile(pixels, (1, 25, 50, 75, 99), axis=0)
+    quartiles, bulk = (high - low) / 1.349, (highest - lowest) / 4.652  # of a normal distribution: its deviation
+    spread = np.where(quartiles > 1e-3 * bulk, quartiles, np.where(bulk > 0, bulk, pixels.std(0)))
     return ChannelTransform(middle.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32))
 
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -126,16 +127,16 @@ def load_preset(name: str) -> Preset:
             raise OptionError(
                 name, "there is no such preset file", f"give a file or one of {', '.join(preset_names())}"
             )
-        text = Path(name).read_text(encoding="utf-8")
+        source: Path | Traversable = Path(name)
     elif name in preset_names():
-        text = resources.files("diffclip_geo.models.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+        source = resources.files("diffclip_geo.models.presets").joinpath(f"{name}.toml")
     else:
         raise OptionError(
             f"preset {name!r}", "is not known", f"use one of {', '.join(preset_names())}, or a .toml file"
         )
     try:
-        return Preset.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+        return Preset.from_dict(tomllib.loads(source.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise OptionError(
             name, f"is not a preset ({error})", "start from a copy of one that comes with the package"
         ) from error

@@ -29,7 +29,7 @@ class View:
 
     @classmethod
     def fit(cls, blocks: Sequence[Block], margin: int, *, components: int, brightness_free: bool) -> View:
-        """Learn transform and weights from unlabelled blocks that were read with `margin`.
+        """Learn transform and weights from unlabelled blocks that were read with `margin`; 0 components are all.
 
         A scene is coherent at a scale s when pixels 3s apart are still alike: with their correlation ρ, the smoothed
         components get the share min(1, (ρ / (1 − ρ))²) of the weight of the pixel's own. Where neighbours tell
@@ -38,7 +38,7 @@ class View:
         images = [_stack(block) for block in blocks]
         valid = [block.valid for block in blocks]
         spectral = len(blocks[0].hsi) if brightness_free else 0
-        transform = noise_whitening(images, valid, components, brightness_free=spectral)
+        transform = noise_whitening(images, valid, components or images[0].shape[-1], brightness_free=spectral)
         whitened = [transform(image) for image in images]
         total = np.concatenate([z[mask] for z, mask in zip(whitened, valid, strict=True)]).var(0).sum()
         shares, spreads = [1.0], [total]
