@@ -17,12 +17,19 @@ def test_robust_standardisation_is_median_and_interquartile_range():
     assert np.abs(transform(pixels)).max() == 10  # clipped
 
 
-def test_a_channel_that_is_mostly_one_value_falls_back_to_its_deviation():
-    pixels = np.zeros((100, 2), np.float32)
-    pixels[:10, 0] = 5
+def test_a_channel_that_is_mostly_one_value_falls_back_to_its_bulk_and_then_to_its_deviation():
+    pixels = np.zeros((1000, 3), np.float32)
+    pixels[:100, 0] = 5  # a tenth of the ground has height
+    pixels[:5, 1] = 5  # less than a hundredth
     transform = robust_standardisation(pixels)
-    assert transform.scale == pytest.approx([pixels[:, 0].std(), 1])
+    assert transform.scale == pytest.approx([5 / 4.652, pixels[:, 1].std(), 1], rel=1e-4)
     assert np.isfinite(transform(pixels)).all()
+
+
+def test_a_few_huge_values_do_not_crush_a_channel():
+    pixels = np.random.default_rng(0).normal(size=(1000, 1)).astype(np.float32)
+    pixels[:8] = 1e30
+    assert robust_standardisation(pixels).scale == pytest.approx([1], abs=0.1)
 
 
 def test_channels_are_transformed_pixel_by_pixel_in_any_arrangement():
