@@ -57,6 +57,12 @@ from . import options
     show_default=True,
     help="Cloud-Optimised GeoTIFFs, or ENVI images (map.dat, an ENVI Classification).",
 )
+@click.option(
+    "--sets",
+    type=float,
+    metavar="COVERAGE",
+    help="Write class sets, too, that hold the true class of this share of pixels (0.9): their size, their classes.",
+)
 @click.option("--tile", type=int, default=64, show_default=True, help="Side of the tiles, in pixels.")
 @click.option("--workers", type=int, help="Tiles computed at a time; by default one per CPU core.")
 @options.device
@@ -75,6 +81,7 @@ def command(
     sieve: int,
     polygons: Path | None,
     format_: str,
+    sets: float | None,
     tile: int,
     workers: int | None,
     device: str,
@@ -96,6 +103,7 @@ def command(
         sieve=sieve,
         polygons=polygons,
         format=format_,
+        sets=sets,
         tile=tile,
         workers=workers,
         device=device,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .classes import ClassTable
+from .conformal import HeldOutShots
 from .exact import ExactEngine
 from .images import SceneStats
 from .kernel import KernelRidge
@@ -35,6 +36,7 @@ class Classifier:
     kernels: tuple[KernelRidge, ...]  # one per view
     blend: BlendSettings
     temperature: float
+    held_out: HeldOutShots | None = None  # without kernel heads there is none
 
     @property
     def margin(self) -> int:
@@ -71,6 +73,9 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
     for number, kernel in enumerate(classifier.kernels):
         tensors[f"kernel.{number}.shots"] = torch.from_numpy(kernel.shots)
         tensors[f"kernel.{number}.coefficients"] = torch.from_numpy(kernel.coefficients)
+    if classifier.held_out is not None:
+        tensors["held_out.score"] = torch.from_numpy(classifier.held_out.score)
+        tensors["held_out.group"] = torch.from_numpy(classifier.held_out.group)
     save_tensors(workspace.classifier, tensors)
     workspace.write(
         workspace.classifier_manifest,
@@ -113,6 +118,9 @@ def load_classifier(workspace: Workspace) -> Classifier:
         ),
         preset.blend,
         trained["temperature"],
+        HeldOutShots(tensors["held_out.score"].numpy(), tensors["held_out.group"].numpy())
+        if "held_out.score" in tensors
+        else None,
     )
 
 

@@ -26,6 +26,7 @@ from .maps import (
     probabilities_files,
     probabilities_path,
 )
+from .setmaps import SetsWriter, sets_files, sets_path
 
 FORMATS = ("cog", "envi")
 _GREY = (190, 190, 190)
@@ -40,6 +41,7 @@ class Products:
     sieve: int = 0
     polygons: Path | None = None
     format: str = "cog"
+    sets: float | None = None  # coverage of conformal class sets
 
     def check(self, label_path: Path) -> None:
         """Raise OptionError or OutputError for options or names that cannot be used."""
@@ -49,6 +51,8 @@ class Products:
             raise OptionError("--min-confidence", f"is {self.min_confidence}", "give a number from 0 to 1")
         if self.sieve < 0:
             raise OptionError("--sieve", f"is {self.sieve}", "give a number of pixels")
+        if self.sets is not None and not 0 < self.sets < 1:
+            raise OptionError("--sets", f"is {self.sets:g}", "give a coverage between 0 and 1, such as 0.9")
         if self.polygons is not None and self.polygons.suffix.lower() != ".gpkg":
             raise OutputError(self.polygons, "is not the name of a GeoPackage", "let it end in .gpkg")
         check_name(label_path, self.envi)
@@ -63,6 +67,8 @@ class Products:
         files = [*label_map_files(label_path, self.envi), *confidence_files(confidence_path(label_path), self.envi)]
         if self.proba:
             files += probabilities_files(probabilities_path(label_path), self.envi)
+        if self.sets is not None:
+            files += sets_files(sets_path(label_path), self.envi)
         return files if self.polygons is None else [*files, self.polygons]
 
     def classes(self, classes: ClassTable) -> ClassTable:
@@ -77,7 +83,7 @@ class Products:
 
     def to_dict(self) -> dict[str, Any]:
         """What shapes the map, for its provenance."""
-        return {"min_confidence": self.min_confidence, "sieve": self.sieve, "format": self.format}
+        return {"min_confidence": self.min_confidence, "sieve": self.sieve, "format": self.format, "sets": self.sets}
 
 
 class MapWriters:
@@ -121,10 +127,15 @@ class MapWriters:
             if products.proba
             else None
         )
+        self._sets = (
+            SetsWriter(sets_path(label_path), grid, classes, products.sets, tags, overwrite, files=files, envi=envi)
+            if products.sets is not None
+            else None
+        )
 
     def __enter__(self) -> MapWriters:
         with ExitStack() as stack:
-            for writer in (self._labels, self._confidence, self._probabilities):
+            for writer in (self._labels, self._confidence, self._probabilities, self._sets):
                 if writer is not None:
                     stack.enter_context(writer)
             self._stack = stack.pop_all()
@@ -145,11 +156,14 @@ class MapWriters:
         label: NDArray[np.integer],
         sure: NDArray[np.float32],
         probabilities: NDArray[np.float32] | None,
+        sets: NDArray[np.uint32] | None = None,
     ) -> None:
-        """Write a block: labels and confidence [h, w], probabilities [K, h, w] when they are wanted."""
+        """Write a block: labels and confidence [h, w], probabilities [K, h, w] and packed sets when they are wanted."""
         if self._least:
             label = np.where((label > 0) & (sure < self._least), self._known + 1, label)
         self._labels.write(row, column, label)
         self._confidence.write(row, column, sure)
         if self._probabilities is not None and probabilities is not None:
             self._probabilities.write(row, column, probabilities)
+        if self._sets is not None and sets is not None:
+            self._sets.write(row, column, sets)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .classes import ClassTable
 from .classifier import Classifier
+from .conformal import HeldOutShots
 from .images import SceneStats
 from .kernel import fit_kernel_ridge
 from .language import TrainingRecord, train_language_model
@@ -19,7 +20,7 @@ from .normalisation import Array
 from .presets import Preset
 from .sampling import LabelledBlock
 from .scenes import Block
-from .temperature import fit_temperature
+from .temperature import fit_temperature, softmax
 from .views import REACH, View
 from .windows import WindowSource
 
@@ -98,8 +99,10 @@ def train_classifier(
     # The language model is not trained again without each polygon: its share is taken to widen the scores as
     # independent # scores of unit spread would, and the temperature with them.
     widening = np.hypot(_spread(everywhere), blend.language) / _spread(everywhere)
-    temperature = fit_temperature(held_out, label[kept]) * float(widening)
-    return Classifier(classes, stats, model, tuple(views), tuple(kernels), blend, temperature), losses
+    narrow = fit_temperature(held_out, label[kept])
+    shots_left_out = HeldOutShots.of(softmax(held_out / narrow), label[kept], group[kept])
+    temperature = narrow * float(widening)
+    return Classifier(classes, stats, model, tuple(views), tuple(kernels), blend, temperature, shots_left_out), losses
 
 
 def margin_of(preset: Preset) -> int:

@@ -22,6 +22,7 @@ from ..atomic import FileSet, check_outputs
 from ..classes import ClassTable
 from ..classifier import Classifier, load_classifier
 from ..confidence import MEASURES, confidence_of
+from ..conformal import class_sets
 from ..devices import pick_device
 from ..errors import OptionError
 from ..images import read_with_margin
@@ -32,6 +33,7 @@ from ..provenance import file_facts, provenance_path, provenance_tags, software_
 from ..quicklook import rgb_composite, write_quicklook
 from ..scenes import Scene
 from ..tiles import Tile, stream, tiles_of
+from ..setmaps import pack_sets, sets_path
 from ..workspace import Workspace
 from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
@@ -46,7 +48,7 @@ class Classification:
     label_map: Path
     confidence_map: Path
     quicklook: Path
-    others: tuple[Path, ...]  # probabilities and polygons, as far as they were asked for
+    others: tuple[Path, ...]  # probabilities, class sets and polygons, as far as they were asked for
     classes: ClassTable
     counts: tuple[int, ...]  # pixels of each class
     pixels: int  # classified in all
@@ -68,6 +70,7 @@ def classify(
     polygons: str | PathLike[str] | None = None,
     format: str = "cog",
     tile: int = TILE,
+    sets: float | None = None,
     workers: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -94,6 +97,8 @@ def classify(
     format
         "cog" for Cloud-Optimised GeoTIFFs, "envi" for ENVI images (``map.dat``).
     tile, workers
+    sets
+        Write conformal class sets of this coverage, too: ``map_sets.tif``, see `conformal` and `setmaps`.
         Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes
         the map.
 
@@ -124,7 +129,7 @@ def classify(
             fault = f"there are {len(named)} scenes, and one map is asked for"
             raise OptionError("scene", fault, "name one of them, or use classify_scenes")
         scene = named[0]
-    products = Products(proba, min_confidence, sieve, None if polygons is None else Path(polygons), format)
+    products = Products(proba, min_confidence, sieve, None if polygons is None else Path(polygons), format, sets)
     products.check(label_path)
     outputs = [*products.files(label_path), picture, record]
     inputs = scene.files
@@ -136,7 +141,8 @@ def classify(
     where = pick_device(device)
     workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
     threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
-    work = _TileWork(scene, classifier, where, confidence, proba)
+    threshold = None if sets is None else _threshold(classifier, sets, say)
+    work = _TileWork(scene, classifier, where, confidence, proba, threshold)
     facts: dict[str, Any] = {
         "program": f"diffclip-geo {__version__}",
         "inputs": [file_facts(path) for path in inputs],
@@ -163,8 +169,8 @@ def classify(
                 disable=not progress,
             ) as bar,
         ):
-            for where_, (label, sure, probabilities) in stream(tiles, work, executor, in_flight=workers + 1):
-                maps.write(where_.row, where_.column, label, sure, probabilities)
+            for where_, (label, sure, probabilities, packed) in stream(tiles, work, executor, in_flight=workers + 1):
+                maps.write(where_.row, where_.column, label, sure, probabilities, packed)
                 bar.update(label.size)
         pixels = sum(maps.counts)
         seconds = time.perf_counter() - started
@@ -173,6 +179,7 @@ def classify(
         write_provenance(files.stage(record), facts)
     others = [probabilities_path(label_path)] if proba else []
     if products.polygons is not None:
+    others += [] if sets is None else [sets_path(label_path)]
         write_polygons(label_path, products.polygons, confidence=certainty_path, overwrite=overwrite)
         others.append(products.polygons)
     write_quicklook(label_path, picture, rgb=rgb_composite(scene), confidence=certainty_path, overwrite=overwrite)
@@ -228,24 +235,55 @@ def classify_scenes(
 
 
 class _TileWork:
-    """Labels and confidence [h, w] of a tile, probabilities [K, h, w] if wanted; all threads use one engine."""
+    """Labels and confidence [h, w] of a tile, probabilities [K, h, w] and packed class sets if wanted; all threads use
+    one engine.
+    """
 
     def __init__(
-        self, scene: Scene, classifier: Classifier, device: torch.device, confidence: str, proba: bool = False
+        self,
+        scene: Scene,
+        classifier: Classifier,
+        device: torch.device,
+        confidence: str,
+        proba: bool = False,
+        threshold: float | None = None,
     ) -> None:
         self.scene, self.classifier, self.confidence, self.proba = scene, classifier, confidence, proba
         self.engine = classifier.engine(device)
 
-    def __call__(self, tile: Tile) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32] | None]:
+    def __call__(
+        self, tile: Tile
+    ) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.uint32] | None]:
         margin = self.classifier.margin
         block = read_with_margin(self.scene, *tile, margin)
         valid = block.valid[margin:-margin, margin:-margin]
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
-        every = np.full((len(self.classifier.classes), *valid.shape), np.nan, np.float32) if self.proba else None
+        shape = (len(self.classifier.classes), *valid.shape)
+        every = np.full(shape, np.nan, np.float32) if self.proba else None
+        inside = np.zeros(shape, bool) if self.threshold is not None else None
         if valid.any():
             probabilities = self.classifier.probabilities(self.engine, block, margin)
             label[valid] = probabilities.argmax(-1) + 1
             sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
             if every is not None:
                 every[:, valid] = probabilities.T
-        return label, sure, every
+            if inside is not None and self.threshold is not None:
+                inside[:, valid] = class_sets(probabilities, self.threshold).T
+        return label, sure, every, None if inside is None else pack_sets(inside)
+
+
+def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], None] | None) -> float:
+    """The least probability of a class in a set. Raises OptionError."""
+    shots = classifier.held_out
+    if shots is None:
+        fault = "needs shots that were held out, and this classifier, of the language model alone, has none"
+        raise OptionError("--sets", fault, "pretrain with a preset that has kernel heads, such as compact")
+    threshold = shots.threshold(coverage)
+    if say:
+        told = f"Class sets of coverage {coverage:g} from {shots.size} labelled points or polygons that were held out"
+        if shots.size < shots.fewest(coverage):
+            say(f"{told}: too few, every set holds all classes. It takes at least {shots.fewest(coverage)}.")
+        else:
+            say(f"{told}: classes with a probability of at least {threshold:.3f}.")
+    return threshold
+        self.threshold = threshold
