@@ -504,7 +504,10 @@ class _Areas:
             "random": f"a random sample, post-stratified by {strata} (Olofsson et al. 2014)",
             "stratified": f"a sample stratified by {strata} ({'Stehman' if own else 'Olofsson et al.'} 2014)",
         }[design]
-        statement = f"unbiased estimates for the {total:,} classified pixels{where}, if the truth pixels are {how}."
+        flat = [name for name, error in zip(table.names, estimates.share_se, strict=True) if error == 0]
+        flawless = f" The sample has no error of {_listed(flat)}: their intervals are too narrow." if flat else ""
+        whole = f"the {total:,} classified pixels{where}"
+        statement = f"unbiased estimates for {whole}, if the truth pixels are {how}.{flawless}"
         return cls(design, statement, True, estimates)
 
 

@@ -54,9 +54,7 @@ class TrainingGround:
         if not place.training_pixels.is_file():
             fault = f"holds no {place.training_pixels.name}"
             raise WorkspaceError(folder, fault, "run `diffclip-geo fewshot` again, which writes it")
-        with place.training_pixels.open(encoding="utf-8", newline="") as file:
-            rows = [(int(one["scene"]), int(one["row"]), int(one["column"])) for one in csv.DictReader(file)]
-        scene, row, column = np.array(rows, np.int64).reshape(-1, 3).T
+        scene, row, column, _ = read_training_pixels(place.training_pixels)
         grids = [Scene.from_dict(one).grid for one in facts["scenes"]]
         side = 2 * margin_of(Preset.from_dict(facts["preset"])) + 1
         return cls.around(grids, scene, row, column, side)
@@ -75,6 +73,13 @@ class TrainingGround:
     def describe(self) -> str:
         """In words, for reports."""
         return f"{self.pixels:,} training pixels and the {self.side} × {self.side} windows around them"
+
+
+def read_training_pixels(path: Path) -> NDArray[np.int64]:
+    """Scene, row, column and class of the pixels that `fewshot` recorded, [4, N]."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [[int(one[name]) for name in ("scene", "row", "column", "class")] for one in csv.DictReader(file)]
+    return np.array(rows, np.int64).reshape(-1, 4).T
 
 
 def same_grid(one: Grid, other: Grid) -> bool:

@@ -1,16 +1,21 @@
-"""A picture of a map for people without a GIS at hand: image, map, confidence and truth side by side, with a legend."""
+"""A picture of a map for people without a GIS at hand: image, map, confidence and truth side by side, with a legend,
+scale bar, north arrow and the labels that the map was learned from.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 
 from .atomic import FileSet
+from .grid import Grid
+from .ground import pixel_width
 from .legends import read_raster_legend
 from .qml import CONFIDENCE_RAMP
 from .rasters import gdal, open_raster
@@ -31,6 +36,15 @@ _NO_COLOUR = (128, 128, 128)
 _WIDTH, _HEIGHT = 12.0, 9.0  # the most the panels may take
 _MARGIN, _GAP, _TITLE, _BAR, _NARROWEST = 0.25, 0.25, 0.3, 0.45, 1.5
 _LONGEST_NAME = 32
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Labelled pixels to show: row, column and class value in terms of the map, [N] each."""
+
+    row: NDArray[np.integer]
+    column: NDArray[np.integer]
+    value: NDArray[np.integer]
 
 
 def quicklook_path(map_path: Path) -> Path:
@@ -62,11 +76,14 @@ def write_quicklook(
     rgb: NDArray[np.uint8] | None = None,
     confidence: Path | None = None,
     truth: Path | None = None,
+    marks: Marks | None = None,
     title: str = "",
     overwrite: bool = False,
 ) -> None:
     """Draw a label map and its legend to a PNG, beside it the image `rgb` ([h, w, 3], of the same extent), a truth
-    raster and the confidence map as far as they are given. All are read thinned: memory does not depend on their size.
+    raster and the confidence map as far as they are given. `marks` are drawn on the first of them, and so are a scale
+    bar and a north arrow where the map has a coordinate system. Rasters are read thinned: memory does not depend on
+    their size.
 
     Raises
     ------
@@ -87,15 +104,25 @@ def write_quicklook(
         with open_raster(confidence) as dataset, gdal():
             shape = _thinned(dataset.height, dataset.width)
             panels.append(_Panel("Confidence", dataset.read(1, out_shape=shape, resampling=Resampling.average)))
+    panels[0] = replace(panels[0], furniture=_Furniture(labels, marks))
     figure = _page(panels, labels.height / labels.width, legends, title)
     with FileSet(png_path, overwrite=overwrite) as files:
         figure.savefig(files.stage(png_path), dpi=150, facecolor="white")
 
 
 @dataclass(frozen=True)
+class _Furniture:
+    """What is drawn over the first panel."""
+
+    labels: _Labels
+    marks: Marks | None
+
+
+@dataclass(frozen=True)
 class _Panel:
     title: str
     pixels: NDArray  # [h, w, 3] colours, or [h, w] confidence
+    furniture: _Furniture | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +134,7 @@ class _Labels:
     width: int
     names: dict[int, str]
     colors: dict[int, tuple[int, int, int]]
+    grid: Grid
 
     def picture(self) -> NDArray[np.uint8]:
         table = np.full((max(0, self.values.max(), *self.colors) + 1, 3), _NO_COLOUR[0], np.uint8)
@@ -122,7 +150,7 @@ class _Labels:
         for value, name in self.names.items():
             if (there := value_of.get(name.casefold())) is not None:
                 names[value], colors[value] = other.names[there], other.colors[there]
-        return _Labels(self.values, self.height, self.width, names, colors)
+        return replace(self, names=names, colors=colors)
 
 
 def _read_labels(path: Path) -> _Labels:
@@ -132,11 +160,12 @@ def _read_labels(path: Path) -> _Labels:
             values[values == dataset.nodata] = 0
         values[values < 0] = 0
         legend = read_raster_legend(dataset)
-        height, width = dataset.shape
+        grid = Grid.of(dataset)
     known = {int(value): name for value, name in legend.names.items() if name}
     seen = set(np.unique(values).tolist()) | set(known)
     names = {value: known.get(value, str(value)) for value in sorted(seen - {0})}
-    return _Labels(values, height, width, names, {value: legend.colors.get(str(value), _NO_COLOUR) for value in names})
+    colors = {value: legend.colors.get(str(value), _NO_COLOUR) for value in names}
+    return _Labels(values, grid.height, grid.width, names, colors, grid)
 
 
 def _page(panels: list[_Panel], aspect: float, labels: list[_Labels], title: str) -> Figure:
@@ -154,15 +183,16 @@ def _page(panels: list[_Panel], aspect: float, labels: list[_Labels], title: str
     head = 0.3 if title else 0.0
     block_width, block_height = columns * cell_width - _GAP, rows * cell_height - _GAP / 2 + foot
 
+    marks = panels[0].furniture.marks if panels[0].furniture is not None else None
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
     FigureCanvasAgg(figure)
     if block_height > block_width:
-        legend, legend_width, legend_height = _legend(figure, labels, columns_first=False, limit=max(block_height, 3.0))
+        legend, legend_width, legend_height = _legend(figure, labels, marks, False, max(block_height, 3.0))
         page_width = block_width + _GAP + legend_width + 2 * _MARGIN
         page_height = max(block_height, legend_height) + head + 2 * _MARGIN
         corner = (_MARGIN + block_width + _GAP, page_height - head - _MARGIN - _TITLE)
     else:
-        legend, legend_width, legend_height = _legend(figure, labels, columns_first=True, limit=max(block_width, 6.0))
+        legend, legend_width, legend_height = _legend(figure, labels, marks, True, max(block_width, 6.0))
         page_width = max(block_width, legend_width) + 2 * _MARGIN
         page_height = block_height + legend_height + head + 2 * _MARGIN
         corner = ((page_width - legend_width) / 2, _MARGIN + legend_height)
@@ -205,6 +235,9 @@ def _draw(axes: Axes, panel: _Panel, page_height: float, width: float) -> None:
         spine.set(linewidth=0.5, color="0.4")
     if panel.pixels.ndim == 3:
         axes.imshow(panel.pixels, aspect="auto", interpolation="nearest")
+        if panel.furniture is not None:
+            _mark(axes, panel.pixels.shape[:2], panel.furniture)
+            _furnish(axes, panel.pixels.shape[:2], panel.furniture.labels.grid)
         return
     ramp = LinearSegmentedColormap.from_list("confidence", CONFIDENCE_RAMP)
     axes.set_facecolor(_fraction(_NO_DATA))  # shows through where the confidence is NaN
@@ -223,18 +256,86 @@ def _draw(axes: Axes, panel: _Panel, page_height: float, width: float) -> None:
     last.set_horizontalalignment("right")
 
 
-def _legend(figure: Figure, labels: list[_Labels], columns_first: bool, limit: float) -> tuple[Legend, float, float]:
+def _furnish(axes: Axes, shape: tuple[int, ...], grid: Grid) -> None:
+    """Scale bar and north arrow in the lower corners, where the grid says how long and which way."""
+    from matplotlib.patheffects import withStroke
+
+    metres = pixel_width(grid)
+    if metres is None:
+        return
+    height, width = shape
+    side = min(height, width)
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    text: dict[str, Any] = {"ha": "center", "fontsize": 7, "color": "black", "path_effects": halo, "zorder": 5}
+    across = metres * grid.width
+    length = _round_length(0.3 * across)
+    left, bottom = 0.04 * side, height - 0.05 * side
+    right, tick = left + length / across * width, bottom - 0.015 * side
+    bar: dict[str, Any] = {
+        "color": "black",
+        "linewidth": 1.6,
+        "path_effects": [withStroke(linewidth=3.4, foreground="white")],
+    }
+    axes.plot([left, left, right, right], [tick, bottom, bottom, tick], zorder=5, **bar)
+    name = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axes.text((left + right) / 2, tick - 0.005 * side, name, va="bottom", **text)
+    x, y = grid.to_map(np.array([grid.width / 2]), np.array([grid.height / 2]))
+    column, row = grid.to_pixels(x, y + math.sqrt(grid.pixel_area))
+    north = np.array([column[0] - grid.width / 2, row[0] - grid.height / 2])
+    north *= 0.09 * side / max(float(np.hypot(*north)), 1e-9)
+    foot = np.array([width - 0.1 * side, height - 0.1 * side]) - north / 2
+    arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 1.4, "path_effects": halo}
+    axes.annotate("", _point(foot + north), _point(foot), arrowprops=arrow, zorder=5)
+    axes.text(*_point(foot + 1.35 * north), "N", va="center", **text)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _mark(axes: Axes, shape: tuple[int, ...], furniture: _Furniture) -> None:
+    """Labelled pixels as dots in the colours of their classes, edged so that they show on any ground."""
+    marks, labels = furniture.marks, furniture.labels
+    if marks is None:
+        return
+    x = (marks.column + 0.5) * shape[1] / labels.width - 0.5
+    y = (marks.row + 0.5) * shape[0] / labels.height - 0.5
+    colors = [_fraction(labels.colors.get(int(value), _NO_COLOUR)) for value in marks.value]
+    axes.scatter(x, y, s=13, c=colors, edgecolors="white", linewidths=0.8, zorder=4)
+    axes.set(xlim=(-0.5, shape[1] - 0.5), ylim=(shape[0] - 0.5, -0.5))
+
+
+def _point(place: NDArray[np.float64]) -> tuple[float, float]:
+    return float(place[0]), float(place[1])
+
+
+def _round_length(longest: float) -> float:
+    """The longest of 1, 2, 5, 10, 20 … that is not longer."""
+    power = 10.0 ** math.floor(math.log10(longest))
+    return max(step * power for step in (1, 2, 5) if step * power <= longest * 1.0001)
+
+
+def _legend(
+    figure: Figure, labels: list[_Labels], marks: Marks | None, columns_first: bool, limit: float
+) -> tuple[Legend, float, float]:
     """The legend with its width and height in inches: as wide as `limit` allows, or as tall."""
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     shares = _shares(labels[0])
     entries = {name: (color, shares.get(name)) for one in labels for name, color in _named_colors(one).items()}
-    handles = [
+    handles: list[Patch | Line2D] = [
         Patch(facecolor=_fraction(color), edgecolor="0.4", linewidth=0.5, label=_entry(name, share))
         for name, (color, share) in entries.items()
     ]
     if any((one.values == 0).any() for one in labels):
         handles.append(Patch(facecolor=_fraction(_NO_DATA), edgecolor="0.4", linewidth=0.5, label="no data"))
+    if marks is not None:
+        dot: dict[str, Any] = {
+            "marker": "o",
+            "color": "none",
+            "markerfacecolor": "0.5",
+            "markeredgecolor": "black",
+            "markersize": 4.5,
+        }
+        handles.append(Line2D([], [], label=f"labels used: {len(marks.row):,}", **dot))
     choices = range(len(handles), 0, -1) if columns_first else range(1, len(handles) + 1)
     for columns in choices:
         for old in figure.legends[:]:

@@ -129,14 +129,9 @@ def _calibration_plot(calibration: Calibration) -> str:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="perfect")
         shown = calibration.pixels > 0
-        axes.plot(
-            calibration.confidence[shown],
-            calibration.accuracy[shown],
-            "o-",
-            color=_DARK,
-            markersize=4,
-            label="this map",
-        )
+        axes.plot(calibration.confidence[shown], calibration.accuracy[shown], "-", color=_DARK, linewidth=1)
+        size = 12 + 90 * calibration.pixels[shown] / calibration.pixels.max()
+        axes.scatter(calibration.confidence[shown], calibration.accuracy[shown], size, color=_DARK, label="this map")
         axes.set(ylabel="share of right pixels", xlim=(0, 1), ylim=(0, 1.02))
         axes.legend(frameon=False, loc="upper left")
         axes.grid(alpha=0.25)

@@ -25,15 +25,16 @@ from ..confidence import MEASURES, confidence_of
 from ..conformal import class_sets
 from ..devices import pick_device
 from ..errors import OptionError
+from ..exclusion import read_training_pixels
 from ..images import read_with_margin
 from ..maps import MEASURE_TAG, confidence_path, probabilities_path
 from ..polygons import write_polygons
 from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
-from ..quicklook import rgb_composite, write_quicklook
+from ..quicklook import Marks, rgb_composite, write_quicklook
 from ..scenes import Scene
-from ..tiles import Tile, stream, tiles_of
 from ..setmaps import pack_sets, sets_path
+from ..tiles import Tile, stream, tiles_of
 from ..workspace import Workspace
 from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
@@ -69,8 +70,8 @@ def classify(
     sieve: int = 0,
     polygons: str | PathLike[str] | None = None,
     format: str = "cog",
-    tile: int = TILE,
     sets: float | None = None,
+    tile: int = TILE,
     workers: int | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -96,9 +97,9 @@ def classify(
         Write the map as polygons, too, to this GeoPackage.
     format
         "cog" for Cloud-Optimised GeoTIFFs, "envi" for ENVI images (``map.dat``).
-    tile, workers
     sets
         Write conformal class sets of this coverage, too: ``map_sets.tif``, see `conformal` and `setmaps`.
+    tile, workers
         Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes
         the map.
 
@@ -178,11 +179,18 @@ def classify(
         facts |= {"created": created, "timings": {"classify_seconds": round(seconds, 2), "pixels": pixels}}
         write_provenance(files.stage(record), facts)
     others = [probabilities_path(label_path)] if proba else []
-    if products.polygons is not None:
     others += [] if sets is None else [sets_path(label_path)]
+    if products.polygons is not None:
         write_polygons(label_path, products.polygons, confidence=certainty_path, overwrite=overwrite)
         others.append(products.polygons)
-    write_quicklook(label_path, picture, rgb=rgb_composite(scene), confidence=certainty_path, overwrite=overwrite)
+    write_quicklook(
+        label_path,
+        picture,
+        rgb=rgb_composite(scene),
+        confidence=certainty_path,
+        marks=_labels_used(place, scene),
+        overwrite=overwrite,
+    )
     return Classification(
         label_path, certainty_path, picture, tuple(others), classifier.classes, maps.counts, pixels, seconds
     )
@@ -234,6 +242,17 @@ def classify_scenes(
     return done
 
 
+def _labels_used(place: Workspace, scene: Scene) -> Marks | None:
+    """The training pixels that lie on `scene`, when it is one of those that the classifier was trained on."""
+    if not place.training_pixels.is_file():
+        return None
+    trained = place.read(place.manifest, "pretrain")["scenes"]
+    numbers = [i for i, one in enumerate(trained) if Scene.from_dict(one).hsi_path == scene.hsi_path]
+    where, row, column, value = read_training_pixels(place.training_pixels)
+    mine = np.isin(where, numbers)
+    return Marks(row[mine], column[mine], value[mine]) if mine.any() else None
+
+
 class _TileWork:
     """Labels and confidence [h, w] of a tile, probabilities [K, h, w] and packed class sets if wanted; all threads use
     one engine.
@@ -249,6 +268,7 @@ class _TileWork:
         threshold: float | None = None,
     ) -> None:
         self.scene, self.classifier, self.confidence, self.proba = scene, classifier, confidence, proba
+        self.threshold = threshold
         self.engine = classifier.engine(device)
 
     def __call__(
@@ -286,4 +306,3 @@ def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], Non
         else:
             say(f"{told}: classes with a probability of at least {threshold:.3f}.")
     return threshold
-        self.threshold = threshold
