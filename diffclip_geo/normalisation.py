@@ -88,7 +88,7 @@ def robust_standardisation(pixels: Array) -> ChannelTransform:
     """
     lowest, low, middle, high, highest = np.percentile(pixels, (1, 25, 50, 75, 99), axis=0)
     quartiles, bulk = (high - low) / 1.349, (highest - lowest) / 4.652  # of a normal distribution: its deviation
-    spread = np.where(quartiles > 1e-3 * bulk, quartiles, np.where(bulk > 0, bulk, pixels.std(0)))
+    spread = np.where(quartiles > 1e-3 * bulk, quartiles, np.where(bulk > 0, bulk, pixels.std(0, dtype=np.float64)))
     return ChannelTransform(middle.astype(np.float32), np.where(spread > 0, spread, 1).astype(np.float32))
 
 
