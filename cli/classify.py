@@ -18,7 +18,11 @@ from . import options
     help="The label map, a GeoTIFF; for several scenes a folder.",
 )
 @options.workspace
-@click.option("--scene", help="Image to map, or a quoted pattern; by default those of the workspace.")
+@click.option(
+    "--scene",
+    multiple=True,
+    help="Image to map, or a quoted pattern; may be repeated. By default those of the workspace.",
+)
 @click.option("--lidar", multiple=True, help="Its LiDAR raster, or a pattern; may be repeated.")
 @click.option(
     "--mask",
@@ -71,7 +75,7 @@ from . import options
 def command(
     out: Path,
     workspace: Path,
-    scene: str | None,
+    scene: tuple[str, ...],
     lidar: tuple[str, ...],
     mask: Path | None,
     allow_partial: bool,
@@ -93,7 +97,7 @@ def command(
     done = classify_scenes(
         out,
         workspace=workspace,
-        scene=scene,
+        scene=scene or None,
         lidar=lidar,
         mask=mask,
         allow_partial=allow_partial,

@@ -28,7 +28,8 @@ _ENVI_ENDINGS = ("", ".bsq", ".bil", ".bip", ".dat", ".img", ".raw", ".bin", ".c
 # Values that files use as fill without declaring it. No elevation, height or reflectance takes them by chance.
 UNDECLARED_FILLS = (-9999.0, -32768.0, -32767.0)
 _LARGEST = 1e30  # beyond it lies fill: ±3.4e38 in float32
-_INSIDE = re.compile(r'^(?P<driver>[A-Za-z][A-Za-z0-9_]{2,}):"?(?P<file>[^"]+?)"?(?P<rest>:[^"]*)$')
+_ARCHIVE = re.compile(r"^(?P<kind>/vsi(?:zip|tar|gzip|7z)/)(?P<inside>[^/].*)$")
+_INSIDE = re.compile(r'^(?P<driver>[A-Z][A-Z0-9_]{2,}):"?(?P<file>[^"]+?)"?(?P<rest>:[^"]*)$')
 
 
 @contextmanager
@@ -108,8 +109,14 @@ def without_mask(dataset: Raster) -> Raster:
 
 
 def gdal_name(path: Path) -> str:
-    """The name for GDAL; `Path` takes one slash from HDF5:"file"://variable, which is put back."""
-    return re.sub(r"^(HDF5:.+):/+([^:]*)$", r"\1://\2", str(path))
+    """The name for GDAL, with the slash that `Path` takes from double ones: HDF5:"file"://variable, https://…"""
+    name = re.sub(r"^(HDF5:.+):/+([^:]*)$", r"\1://\2", str(path))
+    name = re.sub(r"^(https?|ftp|s3|gs|az|zip|tar):/+(?=[^/])", r"\1://", name)
+    archive = _ARCHIVE.match(name)
+    if archive and not Path(archive["inside"]).exists():
+        root = next((part for part in Path("/", archive["inside"]).parents if part.is_file()), None)
+        name = f"{archive['kind']}/{archive['inside']}" if root else name
+    return name
 
 
 def file_of(path: Path) -> Path:

@@ -206,9 +206,9 @@ class Scene:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that the scene is read from: the image, LiDAR rasters and mask, with the tiles of mosaics."""
+        """The files on disk that the scene is read from: image, LiDAR rasters and mask, with the tiles of mosaics."""
         paths = (self.hsi_path, *self.lidar_paths, *([self.mask_path] if self.mask_path else []))
-        return tuple(dict.fromkeys(file for path in paths for file in files_of(path)))
+        return tuple(dict.fromkeys(file for path in paths for file in files_of(path) if file.is_file()))
 
     def matching(self, bands: Bands) -> Scene:
         """This scene reading the kept bands of `bands` (another scene's), matched by wavelength, in their order.
@@ -232,6 +232,13 @@ class Scene:
             ),
         )
         return replace(self, bands=ours, band_indices=tuple(indices.tolist()), _key=uuid.uuid4().hex)
+
+    def masked(self, mask: Path | str) -> Scene:
+        """This scene with another mask, a raster or polygons. Raises RasterError or LabelError if it cannot be used."""
+        path = data_file(Path(mask))
+        scene = replace(self, mask_path=path, _key=uuid.uuid4().hex)
+        scene._check_any_valid()
+        return scene
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, with absolute paths."""

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -461,3 +462,25 @@ def test_berlin_on_the_grid_of_the_aerial_image():
     block = scene.read(100, 100, 200, 200)
     assert block.hsi.shape == (177, 200, 200)
     assert block.valid.mean() > 0.9
+
+
+def test_a_raster_in_an_archive(tmp_path, monkeypatch):
+    values = spectra(3, 12, 10)
+    write_raster(tmp_path / "scene.tif", values)
+    with zipfile.ZipFile(tmp_path / "scene.zip", "w") as archive:
+        archive.write(tmp_path / "scene.tif", "inside/scene.tif")
+    monkeypatch.chdir(tmp_path)
+    for name in (f"/vsizip/{tmp_path}/scene.zip/inside/scene.tif", "/vsizip/scene.zip/inside/scene.tif"):
+        np.testing.assert_array_equal(Scene.open(name).read(*WHOLE).hsi, values)
+        assert Scene.open(name).files == ()
+
+
+def test_a_mask_can_be_laid_on_a_scene_later(tmp_path):
+    scene = Scene.open(write_raster(tmp_path / "hsi.tif", spectra(3, 12, 10)))
+    mask = np.zeros((12, 10), np.uint8)
+    mask[:5] = 1
+    assert scene.read(*WHOLE).valid.all()
+    masked = scene.masked(write_raster(tmp_path / "mask.tif", mask))
+    np.testing.assert_array_equal(masked.read(*WHOLE).valid, mask == 1)
+    with pytest.raises(RasterError, match=r"no pixel is valid together with none\.tif"):
+        scene.masked(write_raster(tmp_path / "none.tif", mask * 0))

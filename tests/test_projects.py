@@ -45,7 +45,11 @@ def test_plots_are_one_project_and_get_a_map_each(tmp_path, preset, capsys):
         ):
             assert (mapped.shape, mapped.transform, mapped.crs) == (image.shape, image.transform, image.crs)
             assert set(np.unique(mapped.read())) <= {1, 2}
-    # The same by pattern, and one of them alone into a file.
+    # The same by pattern, as a list, and one of them alone into a file.
+    listed = [option for name in names[:2] for option in ("--scene", tmp_path / "HSI" / f"{name}.tif")]
+    listed += [option for name in names[:2] for option in ("--lidar", tmp_path / "CHM" / f"{name}.tif")]
+    run("classify", *listed, "--out", tmp_path / "listed", "-w", work)
+    np.testing.assert_array_equal(read(tmp_path / "listed" / "plot_2.tif"), read(tmp_path / "maps" / "plot_2.tif"))
     run("classify", "--scene", images, "--lidar", heights, "--out", tmp_path / "again", "-w", work)
     single = tmp_path / "single.tif"
     chosen = [tmp_path / folder / "plot_2.tif" for folder in ("HSI", "CHM")]
@@ -101,6 +105,10 @@ def test_derived_layers_are_the_same_when_another_scene_is_mapped(tmp_path, pres
     run("pretrain", image, heights, "-w", work, "--preset", preset, "--derive", "slope,height-above-ground")
     run("fewshot", labels(tmp_path / "labels.gpkg"), "-w", work)
     run("classify", "--out", tmp_path / "own.tif", "-w", work, "--tile", 7)
+    half = np.ones((20, 16), np.uint8)
+    half[:9] = 0
+    run("classify", "--out", tmp_path / "half.tif", "-w", work, "--mask", write_raster(tmp_path / "mask.tif", half))
+    np.testing.assert_array_equal(read(tmp_path / "half.tif") > 0, (read(tmp_path / "own.tif") > 0) & (half == 1))
     run("classify", "--scene", image, "--lidar", heights, "--out", tmp_path / "given.tif", "-w", work)
     for ending in ("", "_confidence"):
         np.testing.assert_array_equal(read(tmp_path / f"own{ending}.tif"), read(tmp_path / f"given{ending}.tif"))

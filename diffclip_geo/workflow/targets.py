@@ -26,7 +26,7 @@ def scenes_to_map(
     if scene is None:
         for one in trained:
             one.check_files()
-        return trained
+        return trained if mask is None else [one.masked(mask) for one in trained]
     return [
         _like(trained[0], image, layers, mask, allow_partial).matching(trained[0].bands)
         for image, layers in find_scenes(scene, lidar)
