@@ -18,6 +18,7 @@ COMMANDS = {
     "classify": "Map a scene: label map and confidence.",
     "prompts": "Write descriptions of the classes, to learn from.",
     "evaluate": "Compare a map with the truth.",
+    "benchmark": "Compare methods on scenes with known classes.",
     "info": "Show what is understood of rasters, labels or a workspace.",
     "convert": "Turn MATLAB, NumPy or ENVI files into GeoTIFF.",
     "simulate": "Write a synthetic town-edge scene with labels and truth.",

@@ -22,6 +22,7 @@ _HOME = {
     "prompts_init": "workflow.prompts",
     "prompts_describe": "workflow.prompts",
     "evaluate": "evaluation",
+    "benchmark": "benchmarking",
     "info": "inspection",
     "convert": "conversion",
 }

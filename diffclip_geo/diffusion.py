@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LinearSchedule:
-    """β rises linearly from `first` to `last` over `steps` timesteps."""
+    """β rises linearly from `first` to `last` over `steps` timesteps; with no steps there is no noise."""
 
     steps: int = 1000
     first: float = 1e-4
@@ -28,8 +28,8 @@ class LinearSchedule:
         return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - self.betas, 0)])
 
     def sample_timesteps(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Timesteps uniform in 1…T; int64 `[count]`."""
-        return torch.randint(1, self.steps + 1, (count,), generator=generator)
+        """Timesteps uniform in 1…T, all 0 for T = 0; int64 `[count]`."""
+        return torch.randint(min(1, self.steps), self.steps + 1, (count,), generator=generator)
 
 
 def diffuse(x: Tensor, timestep: Tensor, noise: Tensor, schedule: LinearSchedule) -> Tensor:

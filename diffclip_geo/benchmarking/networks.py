@@ -1,0 +1,298 @@
+"""The method of this package, in its presets and with parts of it taken away."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..classes import ClassTable
+from ..classifier import Classifier
+from ..devices import pick_device
+from ..images import Image, SceneStats, pad
+from ..nn.encoder import Encoder
+from ..normalisation import Array
+from ..palette import class_colors
+from ..presets import Preset, load_preset
+from ..pretraining import build_encoder, pretrain_windows
+from ..prompts import class_prompts, load_texts
+from ..sampling import LabelledBlock
+from ..scenes import Block
+from ..tensorfiles import load_facts, load_tensors, save_tensors
+from ..training import fit_views, margin_of, train_classifier
+from ..views import View
+from ..windows import WindowSource
+from .cases import Images, Int, Shots
+from .protocol import Prediction
+
+PRETRAINING_SEED = 0  # pretraining sees no label: once per scene is enough
+
+
+@dataclass(frozen=True)
+class NetworkMethod:
+    """A preset with some settings changed."""
+
+    name: str
+    description: str
+    preset: str = "compact"
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # table → setting → value
+    prompt: str = "p5"
+    head: str = "similarity"
+    named: bool = True  # False: class numbers stand for the class names, so that texts say nothing
+    pretrained: bool = True
+    patches: int | None = None  # windows that pretraining sees; by default all of the scene
+    whitened: bool = True  # False: standardised bands for encoder and kernel heads
+    context: bool = True  # False: the kernel heads see single pixels
+    device: str = "cpu"
+
+    def settings(self) -> Preset:
+        """The preset with the changes."""
+        tables = load_preset(self.preset).to_dict()
+        for table, values in self.changes.items():
+            tables[table] = tables[table] | dict(values)
+        return Preset.from_dict(tables)
+
+    def prepare(self, images: Images, cache: Path | None) -> PreparedNetwork:
+        """Normalisation, views and pretraining: everything before the labels."""
+        started = time.perf_counter()
+        preset = self.settings()
+        margin = margin_of(preset)
+        mosaic = Mosaic.of(images.blocks, margin)
+        blocks = [mosaic.block]
+        stats = SceneStats.fit(blocks, components=preset.input.components if self.whitened else 0)
+        views = fit_views(blocks, margin, preset)
+        if not self.whitened:
+            views = tuple(_without_whitening(view, mosaic.block, margin) for view in views)
+        if not self.context:
+            views = tuple(_without_context(view) for view in views)
+        image = stats.normalise(mosaic.block, margin)
+        kept = RememberedStats(stats.transforms, image)
+        remembered = tuple(RememberedView(view.transform, view.weights, view(mosaic.block, margin)) for view in views)
+        spent = time.perf_counter() - started
+        encoder, pretraining = self._encoder(images, image, preset, cache)
+        return PreparedNetwork(self, images.classes, preset, mosaic, kept, remembered, encoder, spent + pretraining)
+
+    def _encoder(self, images: Images, image: Image, preset: Preset, cache: Path | None) -> tuple[Encoder, float]:
+        """The pretrained encoder and the seconds it took, now or when it was put into the cache."""
+        side = preset.encoder.window
+        wanted = None if self.patches is None else [_some(image.core, self.patches)]
+        source = WindowSource([image], side, wanted)
+        encoder = build_encoder(preset, source.channels, PRETRAINING_SEED)
+        if not self.pretrained:
+            return encoder, 0.0
+        tables = preset.to_dict()
+        facts = {name: tables[name] for name in ("input", "encoder", "decoder", "pretraining")}
+        facts |= {
+            "scene": images.digest,
+            "patches": self.patches,
+            "whitened": self.whitened,
+            "version": __version__,
+            "device": self.device,
+        }
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        file = None if cache is None else cache / f"{images.name}-{key}.safetensors"
+        if file is not None and file.exists():
+            encoder.load_state_dict(load_tensors(file))
+            return encoder, float(load_facts(file)["seconds"])
+        started = time.perf_counter()
+        model, _ = pretrain_windows(source, preset, seed=PRETRAINING_SEED, device=pick_device(self.device))
+        seconds = time.perf_counter() - started
+        trained = model.encoder.cpu()
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_tensors(file, trained.state_dict(), {"seconds": seconds})
+        return trained, seconds
+
+
+@dataclass(frozen=True)
+class PreparedNetwork:
+    """A pretrained encoder and the scene as all trainings see it."""
+
+    method: NetworkMethod
+    classes: tuple[str, ...]
+    preset: Preset
+    mosaic: Mosaic
+    stats: RememberedStats
+    views: tuple[RememberedView, ...]
+    encoder: Encoder
+    seconds: float
+
+    def fit(self, shots: Shots, seed: int) -> FittedNetwork:
+        """Stage 2 and the kernel heads on the shots; classes without a shot are not known."""
+        known = np.unique(shots.label)
+        names = [self.classes[one - 1] for one in known]
+        margin = margin_of(self.preset)
+        label, group = (np.zeros(self.mosaic.core(margin).shape, np.int64) for _ in range(2))
+        where = self.mosaic.row[shots.index], self.mosaic.column[shots.index]
+        label[where] = np.searchsorted(known, shots.label) + 1
+        group[where] = shots.group
+        texts = class_prompts(
+            names if self.method.named else [str(one) for one in known], self.method.prompt, load_texts()
+        )
+        classifier, _ = train_classifier(
+            self.encoder,
+            self.stats,
+            self.views,
+            [LabelledBlock(self.mosaic.block, label, group)],
+            [self.mosaic.block],
+            margin,
+            ClassTable(tuple(names), tuple(class_colors(names))),
+            texts,
+            self.preset,
+            head=self.method.head,
+            seed=seed,
+            device=pick_device(self.method.device),
+        )
+        return FittedNetwork(self, classifier, known)
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A trained classifier and the classes 1…K that its own classes are."""
+
+    prepared: PreparedNetwork
+    classifier: Classifier
+    known: Int
+
+    def predict(self, pixels: Int) -> Prediction:
+        """Classes and calibrated probabilities, of these pixels only."""
+        mosaic, margin = self.prepared.mosaic, margin_of(self.prepared.preset)
+        wanted = np.zeros(mosaic.core(margin).shape, bool)
+        wanted[mosaic.row[pixels], mosaic.column[pixels]] = True
+        probability = np.zeros((len(pixels), len(self.prepared.classes)), np.float32)
+        probability[:, self.known - 1] = probabilities_at(
+            self.classifier, mosaic.block, margin, wanted, pick_device(self.prepared.method.device)
+        )
+        score = probability[:, 1] if len(self.prepared.classes) == 2 else None
+        return Prediction(probability.argmax(1) + 1, probability, score)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, text vectors, shots and coefficients of the kernels, and the temperatures."""
+        language = self.classifier.model
+        state: dict[str, Any] = {f"image.{k}": v.numpy() for k, v in language.image.state_dict().items()}
+        state |= {"text": language.text.numpy(), "language": [language.temperature, language.spread]}
+        if language.head is not None:
+            state |= {f"head.{k}": v.numpy() for k, v in language.head.state_dict().items()}
+        for number, kernel in enumerate(self.classifier.kernels):
+            state |= {f"kernel.{number}.{name}": value for name, value in vars(kernel).items()}
+        return state | {"temperature": self.classifier.temperature, "known": self.known}
+
+
+def probabilities_at(
+    classifier: Classifier, block: Block, margin: int, wanted: NDArray[np.bool_], device: torch.device | str = "cpu"
+) -> Array:
+    """Probabilities of the `wanted` valid core pixels of a block, in row-major order; float32 `[pixels, K]`.
+
+    Equal to those of `Classifier.probabilities` for the whole block, at the cost of these pixels alone.
+    """
+    valid = block.valid[margin : block.valid.shape[0] - margin, margin : block.valid.shape[1] - margin]
+    image = classifier.stats.normalise(block, margin)
+    picked = PickedImage(image.modalities, image.valid, image.margin, torch.from_numpy(wanted))
+    stats = RememberedStats(classifier.stats.transforms, picked)
+    views = tuple(
+        RememberedView(view.transform, view.weights, view(block, margin)[wanted[valid]]) for view in classifier.views
+    )
+    return replace(classifier, stats=stats, views=views).probabilities(classifier.engine(device), block, margin)
+
+
+@dataclass(frozen=True)
+class PickedImage(Image):
+    """An image of which only some core pixels are asked for; their windows still see all valid pixels."""
+
+    wanted: torch.Tensor
+
+    @property
+    def core(self) -> torch.Tensor:
+        """The valid core pixels that are asked for."""
+        return super().core & self.wanted
+
+
+@dataclass(frozen=True)
+class RememberedStats(SceneStats):
+    """The normalisation of one block, done once for all trainings on it."""
+
+    image: Image
+
+    def normalise(self, block: Block, margin: int) -> Image:
+        """The image that was normalised before."""
+        return self.image
+
+
+@dataclass(frozen=True)
+class RememberedView(View):
+    """The view of one block, computed once for all trainings on it."""
+
+    features: Array
+
+    def __call__(self, block: Block, margin: int) -> Array:
+        """The features that were computed before."""
+        return self.features
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """All images of a case in one block, below each other, each with its own margin so that none sees another.
+
+    `row` and `column` place the pixels of the case, in their order, in the core of the block.
+    """
+
+    block: Block
+    row: Int
+    column: Int
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], margin: int) -> Mosaic:
+        """Stack the blocks, the narrower ones filled up with invalid pixels."""
+        widest = max(block.valid.shape[1] for block in blocks)
+        padded, rows, columns, top = [], [], [], 0
+        for block in blocks:
+            height, width = block.valid.shape
+            padded.append(pad(block, ((margin, margin), (margin, margin + widest - width))))
+            row, column = np.indices((height, width))
+            rows.append(row.ravel() + top)
+            columns.append(column.ravel())
+            top += height + 2 * margin
+        parts = (np.concatenate([one[part] for one in padded], -2) for part in range(3))
+        return cls(Block(*parts), np.concatenate(rows), np.concatenate(columns))
+
+    def core(self, margin: int) -> NDArray[np.bool_]:
+        """Validity inside the outer margin."""
+        return self.block.valid[margin:-margin, margin:-margin]
+
+
+def _some(core: torch.Tensor, count: int) -> torch.Tensor:
+    """At most `count` of the marked pixels, at random, always the same ones."""
+    marked = core.flatten().nonzero()[:, 0]
+    order = torch.randperm(len(marked), generator=torch.Generator().manual_seed(PRETRAINING_SEED))
+    chosen = torch.zeros(core.numel(), dtype=torch.bool)
+    chosen[marked[order[:count]]] = True
+    return chosen.view(core.shape)
+
+
+def _without_context(view: View) -> View:
+    """The view of single pixels: no smoothed components."""
+    weights = np.zeros_like(view.weights)
+    weights[0] = 1
+    return replace(view, weights=weights)
+
+
+def _without_whitening(view: View, block: Block, margin: int) -> View:
+    """The view of standardised bands, in which each scale has the share of the variance that it has in `view`."""
+    plain = View(replace(view.transform, mixing=None), np.ones_like(view.weights))
+    share, spread = (_variances(one(block, margin), len(view.weights)) for one in (view, plain))
+    return replace(plain, weights=np.sqrt(share / np.maximum(spread, 1e-12)).astype(np.float32))
+
+
+def _variances(features: Array, scales: int) -> Array:
+    """Total variance of the features of each scale, `[scales]`."""
+    totals: Array = features.var(0).reshape(scales, -1).sum(1)
+    return totals
