@@ -60,7 +60,8 @@ def command(
     )
     for note in done.notes:
         click.echo(note)
+    bands = "1 band" if done.count == 1 else f"{done.count} bands"
     spectrum = ""
     if done.wavelengths is not None:
         spectrum = f", {min(done.wavelengths):.0f}–{max(done.wavelengths):.0f} nm"
-    click.echo(f"{done.path}: {done.height} × {done.width} pixels, {done.count} bands of {done.dtype}{spectrum}")
+    click.echo(f"{done.path}: {done.height} × {done.width} pixels, {bands} of {done.dtype}{spectrum}")

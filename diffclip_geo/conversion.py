@@ -335,8 +335,12 @@ def _write(source: _Source, target: Path, overwrite: bool, notes: list[str]) -> 
                 target, f"cannot be written ({reason})", "check the free space and the permissions of the folder"
             ) from error
     wavelengths = None if source.bands is None else source.bands.wavelengths
-    where = "no georeference" if grid.transform.is_identity else crs_name(grid.crs)
-    notes = [*notes, f"{target.name}: {where}"]
+    if grid.transform.is_identity:
+        notes = [*notes, f"{target.name}: has no georeference"]
+    elif grid.crs is None:
+        notes = [*notes, f"{target.name}: is placed, without a coordinate system; name one with --crs"]
+    else:
+        notes = [*notes, f"{target.name}: is in {crs_name(grid.crs)}"]
     return Conversion(target, grid.height, grid.width, source.count, source.dtype, wavelengths, tuple(notes))
 
 

@@ -44,7 +44,7 @@ class SceneReport:
             f"  bands    {scene.bands.to_text()}",
         ]
         if scene.lidar_paths:
-            lines.append(f"  LiDAR    {', '.join(scene.lidar_names)}")
+            lines.append(f"  LiDAR    {', '.join(_lidar_rasters(scene))}")
         lines.append(f"  data     {100 * self.valid_share:.1f} % of pixels valid{about}")
         if self.shift is not None:
             rows, columns = self.shift.rows, self.shift.columns
@@ -180,6 +180,17 @@ def _shift(scene: Scene) -> Shift | None:
     height, width = min(scene.grid.height, _SIDE), min(scene.grid.width, _SIDE)
     block = scene.read((scene.grid.height - height) // 2, (scene.grid.width - width) // 2, height, width)
     return estimate_shift(block.hsi.mean(axis=0), block.lidar[0], block.valid)
+
+
+def _lidar_rasters(scene: Scene) -> list[str]:
+    """LiDAR rasters, each with its number of bands when there are several, and the derived layers."""
+    own = list(scene.lidar_names[: len(scene.lidar_names) - len(scene.derived)])
+    counted = [
+        (path.stem, sum(name == path.stem or name.startswith(f"{path.stem}: ") for name in own))
+        for path in scene.lidar_paths
+    ]
+    rasters = [name if count < 2 else f"{name} ({count} bands)" for name, count in counted]
+    return [*rasters, *scene.lidar_names[len(own) :]]
 
 
 def _pixel_size(scene: Scene) -> str:

@@ -157,7 +157,7 @@ def test_prints_what_was_written(tmp_path, capsys):
     assert main(["convert", str(path), str(tmp_path / "out.tif"), "--wavelengths", "400-800"]) == 0
     said = capsys.readouterr().out
     assert "scene.mat: data 12 × 10 × 5 read as 12 rows × 10 columns × 5 bands" in said
-    assert "out.tif: no georeference" in said
+    assert "out.tif: has no georeference" in said
     assert "12 × 10 pixels, 5 bands of uint16, 400–800 nm" in said
 
 
