@@ -111,7 +111,12 @@ class LabelledPixels:
             groups, owner = np.unique(self.group[mine], return_inverse=True)
             turn = random.permutation(len(groups))[owner]
             chosen.append(mine[np.lexsort((turn, _rank_within(owner)))[:shots]])
-        return self.take(np.sort(np.concatenate(chosen)))
+        drawn = self.take(np.sort(np.concatenate(chosen)))
+        short = [name for name, mine in zip(self.classes.names, chosen, strict=True) if len(mine) < shots]
+        if not short:
+            return drawn
+        note = f"fewer than {shots} pixels, all of them used: {', '.join(short)}"
+        return replace(drawn, report=replace(self.report, notes=(*self.report.notes, note)))
 
     def table(self) -> str:
         """Classes with their features and pixels (and pixels in use, if sampled) in columns; below them the remarks."""

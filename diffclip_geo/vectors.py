@@ -25,6 +25,11 @@ from .tables import read_table
 _COLOR_FIELDS = {"color", "colour"}
 _POINT, _POLYGON = 0, 3  # shapely's type numbers; those above have parts
 _VECTOR_ENDINGS = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml")
+_TABLE_ENDINGS = (".csv", ".tsv")
+_COORDINATES: tuple[tuple[set[str], set[str], str | None], ...] = (
+    ({"x", "easting", "east", "utm_x", "x_coord"}, {"y", "northing", "north", "utm_y", "y_coord"}, None),
+    ({"lon", "long", "longitude", "lng"}, {"lat", "latitude"}, "EPSG:4326"),
+)
 _LAYER = "|layername="  # QGIS writes file.gpkg|layername=name
 
 
@@ -57,7 +62,8 @@ def read_features(
     on: str | None = None,
     layer: str | None = None,
 ) -> Features:
-    """Read points and polygons with their class from SHP, GPKG, GeoJSON, FlatGeobuf or another format that OGR reads.
+    """Read points and polygons with their class from SHP, GPKG, GeoJSON, FlatGeobuf or another format that OGR reads,
+    or points from a CSV table with columns x and y, or lon and lat.
 
     `class_field` may be left out when there is one candidate: the field of a QGIS style beside the file, the only text
     field, or the only integer field when there is no text field. With `join`, a CSV table, the class is looked up there
@@ -110,8 +116,8 @@ def read_features(
 def is_vector(path: Path) -> bool:
     """Whether OGR finds features in the file at `path`, and GDAL no raster (a GeoPackage may hold either)."""
     path, _ = _split_layer(path, None)
-    if not path.is_file():
-        return path.suffix.lower() in _VECTOR_ENDINGS
+    if not path.is_file() or path.suffix.lower() in _TABLE_ENDINGS:
+        return path.suffix.lower() in _VECTOR_ENDINGS + _TABLE_ENDINGS
     try:
         found = any(kind is not None for _, kind in pyogrio.list_layers(path))
     except (DataSourceError, DataLayerError, UnicodeDecodeError):
@@ -167,6 +173,8 @@ def _read(path: Path, layer: str | None, notes: list[str]) -> tuple[dict, NDArra
         raise LabelError(path, "is a folder", "name a file of points or polygons in it")
     if not path.exists():
         raise LabelError(path, "does not exist", "check the path")
+    if path.suffix.lower() in _TABLE_ENDINGS:
+        return _points_of_table(path)
     try:
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         if layer is None and len(layers) > 1:
@@ -189,6 +197,38 @@ def _read(path: Path, layer: str | None, notes: list[str]) -> tuple[dict, NDArra
     if len(geometry) == 0:
         raise LabelError(path, "holds no features", "give a file with labelled points or polygons")
     return meta, geometry, columns
+
+
+def _points_of_table(path: Path) -> tuple[dict, NDArray[np.object_], Sequence[NDArray]]:
+    """Points of a CSV table with columns of coordinates; longitude and latitude are WGS 84."""
+    table = read_table(path, "the labels")
+    found = [(table.column(x), table.column(y), crs) for x, y, crs in _COORDINATES]
+    x_column, y_column, crs = next((one for one in found if one[0] and one[1]), (None, None, None))
+    if x_column is None or y_column is None:
+        fault = f"has no columns of coordinates among {', '.join(table.columns)[:120] or 'none'}"
+        raise LabelError(path, fault, "name them x and y (in the scene's system), or lon and lat")
+    if not table.rows:
+        raise LabelError(path, "holds no features", "give a file with labelled points or polygons")
+    places = []
+    for number, row in enumerate(table.rows, start=2):
+        try:
+            places.append((float(row[x_column]), float(row[y_column])))
+        except ValueError as error:
+            fault = f"has no number in {x_column} or {y_column} in line {number}"
+            raise LabelError(path, fault, "correct the line, or take it out") from error
+    names = [name for name in table.columns if name not in (x_column, y_column)]
+    columns = [_typed([row[name].strip() for row in table.rows]) for name in names]
+    return {"fields": names, "crs": crs}, shapely.to_wkb(shapely.points(places)), columns
+
+
+def _typed(cells: list[str]) -> NDArray:
+    """Whole numbers, numbers, or text with None for empty cells."""
+    for kind in (np.int64, np.float64):
+        try:
+            return np.array(cells).astype(kind)
+        except ValueError:
+            continue
+    return np.array([cell or None for cell in cells], object)
 
 
 def _decoded(

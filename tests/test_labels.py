@@ -221,6 +221,22 @@ def test_formats(tmp_path, name):
     assert pixels.counts().tolist() == [6, 4]
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("x,y,cover,plot\n500005,5799991,tree,1\n500001,5799999,road,2\n", "a.csv"),
+        ("Plot;Longitude;Latitude;cover\n1;{lon};{lat};tree\n2;{lon};{lat};\n", "a.csv"),
+        ("cover\tEasting\tNorthing\ntree\t500005.0\t5799991.0\n", "a.tsv"),
+    ],
+)
+def test_points_of_a_table(tmp_path, text, name):
+    lon, lat = reproject_points(UTM, CRS.from_epsg(4326), [500_005.0], [5_799_991.0])
+    (tmp_path / name).write_text(text.format(lon=lon[0], lat=lat[0]))
+    pixels = read_labels(tmp_path / name, [GRID])
+    assert places(pixels)[4, 2] == "tree"
+    assert "class field: cover" in pixels.report.notes
+
+
 # Class fields -----------------------------------------------------------------------------------------------------
 
 
@@ -421,6 +437,12 @@ def test_samples_are_spread_over_groups(sizes, shots, seed):
     again = pixels.sample(shots, seed)
     np.testing.assert_array_equal(drawn.row, again.row)
     assert len(np.unique(drawn.row)) == len(drawn)
+
+
+def test_classes_with_too_few_pixels_are_named():
+    pixels = many_pixels([3, 4])
+    assert pixels.sample(7, 0).report.notes == ()
+    assert pixels.sample(8, 0).report.notes == ("fewer than 8 pixels, all of them used: a",)
 
 
 def test_seeds_draw_different_pixels():

@@ -394,6 +394,18 @@ def _():
     return fewshot(points("bad.gpkg", {"height": [0.5, 1.5]}), "--class-field", "height")
 
 
+@case("A table of points has no coordinates")
+def _():
+    Path("bad.csv").write_text("name,class\na,b\n")
+    return fewshot("bad.csv")
+
+
+@case("A coordinate is no number")
+def _():
+    Path("bad.csv").write_text("x,y,class\n1,2,a\n1,two,b\n")
+    return fewshot("bad.csv")
+
+
 @case("The file has several layers")
 def _():
     for layer in ("first", "second"):
