@@ -28,8 +28,20 @@ def _from(base: NetworkMethod, name: str, description: str, **changes: Any) -> N
     return replace(base, name=f"{base.name}-{name}", description=description, changes=tables, **fields)
 
 
+# A network that counts for nothing need not be trained: its scores are multiplied by 0.
+_IDLE_NETWORK: dict[str, dict[str, Any]] = {
+    "encoder": {"window": 1, "width": 8, "depth": 1, "heads": 1},
+    "fewshot": {"epochs": 0, "least_steps": 1},
+}
 EXPERTS = (
-    _from(OURS, "no-language", "without the language model", blend={"language": 0.0}),
+    _from(
+        OURS,
+        "no-language",
+        "without the language model",
+        blend={"language": 0.0},
+        pretrained=False,
+        **_IDLE_NETWORK,
+    ),
     _from(OURS, "no-kernel", "without the brightness-free kernel head", blend={"kernel": 0.0}),
     _from(OURS, "no-raw", "without the kernel head that sees brightness", blend={"raw_kernel": 0.0}),
     _from(OURS, "language-only", "without both kernel heads", blend={"kernel": 0.0, "raw_kernel": 0.0}),
