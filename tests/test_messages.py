@@ -20,6 +20,8 @@ from project_files import labels, plot, preset_file
 from raster_files import NORTH_UP, UTM, spectra, write_envi, write_labels, write_raster
 from scipy.io import netcdf_file, savemat
 
+from diffclip_geo.scenes import Scene
+
 DOCS = Path(__file__).parent.parent / "docs" / "messages.md"
 DOCUMENTED = dict(re.findall(r"^\| (?!What is wrong)(.+?) \| `(.+)` \|$", DOCS.read_text("utf-8"), re.MULTILINE))
 CASES = {}
@@ -610,3 +612,33 @@ def _():
         shutil.copy("image.tif", f"image{number}.tif")
         shutil.copy("heights.tif", f"heights{number}.tif")
     return classify("--scene", "image?.tif", "--lidar", "heights?.tif")
+
+
+# Other ways to end ------------------------------------------------------------------------------------------------
+
+
+def test_wrong_usage_ends_with_2(project, capsys):
+    before = contents(project)
+    for arguments in (["pretrain"], ["classify", "--nonsense"], ["classify", "--confidence", "none"], ["nonsense"]):
+        assert main(arguments) == 2
+        assert "Traceback" not in capsys.readouterr().err
+    assert contents(project) == before
+
+
+def test_an_interruption_ends_with_130_and_leaves_everything(project, capsys, monkeypatch):
+    before = contents(project)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Scene, "read", interrupted)
+    assert main(["classify", "-w", "work", "--out", "map.tif", "--overwrite"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert contents(project) == before
+
+
+def test_a_traceback_is_shown_on_request_only(project, capsys):
+    assert main(["info", "missing.tif", "-vv"]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert "Error: missing.tif: does not exist; check the path" in error
