@@ -1,0 +1,127 @@
+"""`export`: describe a map, or the model of a workspace, for catalogues."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..atomic import FileSet, check_outputs
+from ..categories import auxiliary_path
+from ..classes import ClassTable
+from ..errors import OptionError, RasterError
+from ..grid import Grid
+from ..legends import read_raster_legend
+from ..maps import confidence_path, probabilities_path
+from ..provenance import provenance_path
+from ..qml import style_path
+from ..quicklook import quicklook_path
+from ..rasters import open_raster
+from ..scenes import Scene
+from ..stac import COG, asset, classes_of, model_properties, projection_of, stac_item, write_item
+from ..workspace import Workspace
+
+FORMATS = ("stac",)
+_GREY = (128, 128, 128)
+
+
+def export(
+    source: str | PathLike[str],
+    out: str | PathLike[str] | None = None,
+    *,
+    format: str = "stac",
+    overwrite: bool = False,
+) -> Path:
+    """Write a STAC Item of `source`, a label map or a workspace folder, and return its path.
+
+    A map's Item lists its companions (confidence, probabilities, style, quicklook, provenance) when they are there.
+    A model's has the fields of the machine-learning-model (MLM) extension. By default the Item is written beside the
+    map as ``map.stac.json``, or into the workspace as ``model.stac.json``.
+
+    Raises
+    ------
+    RasterError, WorkspaceError
+        There is no map, or no trained model.
+    OutputError
+        The Item exists, or cannot be written.
+    """
+    source = Path(source)
+    if format not in FORMATS:
+        raise OptionError("--format", f"{format!r} is not known", f"use one of {', '.join(FORMATS)}")
+    default = source / "model.stac.json" if source.is_dir() else source.with_name(f"{source.stem}.stac.json")
+    path = default if out is None else Path(out)
+    check_outputs([path], overwrite, [source] if source.is_file() else [])
+    item = _model_item(source, path) if source.is_dir() else _map_item(source, path)
+    with FileSet(path, overwrite=overwrite) as files:
+        write_item(files.stage(path), item)
+    return path
+
+
+def _map_item(source: Path, path: Path) -> dict[str, Any]:
+    with open_raster(source) as dataset:
+        grid, legend, envi = Grid.of(dataset), read_raster_legend(dataset), dataset.driver == "ENVI"
+    if not legend.names:
+        raise RasterError(source, "names no classes", "give a label map that classify wrote")
+    values = sorted(int(value) for value in legend.names)
+    classes = ClassTable(
+        tuple(legend.names[str(value)] for value in values),
+        tuple(legend.colors.get(str(value), _GREY) for value in values),
+    )
+    facts = json.loads(provenance_path(source).read_text(encoding="utf-8")) if provenance_path(source).is_file() else {}
+    properties = {"title": f"Land-cover map {source.name}", **projection_of(grid)}
+    extensions = ["classification", "file", "projection"]
+    item = stac_item(source.stem, [grid], extensions, facts.get("created"), properties)
+    raster = "application/octet-stream" if envi else COG
+    bands = [{"name": "class", "data_type": "uint8" if len(values) <= 255 else "uint16", "nodata": 0}]
+    item["assets"]["map"] = asset(
+        source, path, raster, "Classes", ["data"], bands=bands, **{"classification:classes": classes_of(classes)}
+    )
+    others: list[tuple[str, Path, str, str, list[str]]] = [
+        ("confidence", confidence_path(source), raster, "Confidence", ["data", "confidence"]),
+        ("probabilities", probabilities_path(source), raster, "Probability of each class", ["data"]),
+        ("header", source.with_suffix(".hdr"), "text/plain", "ENVI header", ["metadata"]),
+        ("auxiliary", auxiliary_path(source), "application/xml", "GDAL categories and attribute table", ["metadata"]),
+        ("style", style_path(source), "application/xml", "QGIS style", ["metadata", "style"]),
+        ("quicklook", quicklook_path(source), "image/png", "Quicklook", ["overview"]),
+        ("provenance", provenance_path(source), "application/json", "Inputs, options and versions", ["metadata"]),
+    ]
+    for key, file, media_type, title, roles in others:
+        if file.is_file():
+            item["assets"][key] = asset(file, path, media_type, title, roles)
+    return item
+
+
+def _model_item(source: Path, path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    place = Workspace(source)
+    facts = place.read(place.manifest, "pretrain")
+    trained = place.read(place.classifier_manifest, "fewshot")
+    with safe_open(str(place.classifier), "np") as tensors:
+        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
+    parameters = 0
+    for shape in shapes:
+        size = 1
+        for length in shape:
+            size *= length
+        parameters += size
+    grids = [Scene.from_dict(one).grid for one in facts["scenes"]]
+    item = stac_item(
+        f"{source.resolve().name}-model",
+        grids,
+        ["classification", "file", "mlm"],
+        trained["created"],
+        model_properties(facts, trained, parameters, version("torch")),
+    )
+    # STAC allows bands for the Item, where MLM asks for them, only when an asset has bands, too.
+    weights = {"mlm:artifact_type": "safetensors.torch.save_file", "bands": item["properties"]["bands"]}
+    files: list[tuple[str, Path, str, str, list[str], dict[str, Any]]] = [
+        ("model", place.classifier, "application/octet-stream", "Weights", ["mlm:model", "mlm:weights"], weights),
+        ("workspace", place.manifest, "application/json", "Normalisation and preset", ["metadata"], {}),
+        ("classifier", place.classifier_manifest, "application/json", "Classes and texts", ["metadata"], {}),
+    ]
+    for key, file, media_type, title, roles, more in files:
+        item["assets"][key] = asset(file, path, media_type, title, roles, **more)
+    return item

@@ -1,0 +1,70 @@
+"""STAC Items that pystac accepts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from diffclip_geo.cli.main import main
+from trained import Trained
+
+from diffclip_geo.errors import OptionError, OutputError, RasterError
+from diffclip_geo.workflow.classify import classify
+from diffclip_geo.workflow.export import export
+
+pystac = pytest.importorskip("pystac", reason="pystac is not installed")
+
+
+def validated(path: Path) -> pystac.Item:
+    """The Item, valid by the schema of STAC itself, which comes with pystac; those of extensions are on the web."""
+    pytest.importorskip("jsonschema", reason="pystac validates with jsonschema")
+    item = pystac.Item.from_file(str(path))
+    core = json.loads(path.read_text()) | {"stac_extensions": []}
+    pystac.Item.from_dict(core).validate()
+    return item
+
+
+def test_map(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classify(tmp_path / "map.tif", workspace=trained.workspace, proba=True)
+    assert main(["export", str(tmp_path / "map.tif"), "--format", "stac"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "map.stac.json")
+    item = validated(tmp_path / "map.stac.json")
+    assert item.bbox is not None and item.bbox[0] < item.bbox[2] and 52 < item.bbox[1] < 53
+    assert set(item.assets) == {
+        "map", "confidence", "probabilities", "auxiliary", "style", "quicklook", "provenance",
+    }  # fmt: skip
+    asset = item.assets["map"]
+    assert asset.href.endswith("map.tif") and (tmp_path / "map.tif").stat().st_size == asset.extra_fields["file:size"]
+    digest = hashlib.sha256((tmp_path / "map.tif").read_bytes()).hexdigest()
+    assert asset.extra_fields["file:checksum"] == f"1220{digest}"
+    assert [one["title"] for one in asset.extra_fields["classification:classes"]] == list(trained.classes)
+    assert item.properties["proj:code"] == "EPSG:32633" and item.properties["proj:shape"] == [40, 48]
+    created = json.loads((tmp_path / "map.json").read_text())["created"]
+    assert item.datetime is not None and item.datetime.isoformat() == created
+    with pytest.raises(OutputError, match="--overwrite"):
+        export(tmp_path / "map.tif")
+
+
+def test_model(trained: Trained, tmp_path: Path) -> None:
+    mlm = pytest.importorskip("pystac.extensions.mlm", reason="pystac has no MLM extension")
+    item = validated(export(trained.workspace, tmp_path / "model.json"))
+    model = mlm.MLMExtension.ext(item)
+    assert model.mlm_name == "diffclip-geo classifier" and model.architecture == "DiffCLIP"
+    (given,), (result,) = model.input, model.output
+    assert given.input.dim_order == ["batch", "height", "width", "bands"] and given.input.shape[1:3] == [5, 5]
+    assert len(given.bands) == given.input.shape[3] == len(item.properties["bands"])
+    assert result.result.shape == [-1, len(trained.classes)]
+    assert model.total_parameters > 1000
+    weights = item.assets["model"]
+    assert "mlm:model" in (weights.roles or []) and weights.extra_fields["mlm:artifact_type"].startswith("safetensors")
+
+
+def test_faults(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(RasterError, match="does not exist"):
+        export(tmp_path / "none.tif")
+    with pytest.raises(RasterError, match="names no classes"):
+        export(trained.scene)
+    with pytest.raises(OptionError, match="use one of stac"):
+        export(trained.workspace, format="onnx")
