@@ -25,6 +25,7 @@ def _from(base: NetworkMethod, name: str, description: str, **changes: Any) -> N
     """`base` with one thing changed; `changes` are settings of the preset by table, or fields of the method."""
     fields = {key: value for key, value in changes.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in changes.items() if isinstance(value, dict)}
+    tables = dict(base.changes) | {key: {**base.changes.get(key, {}), **value} for key, value in tables.items()}
     return replace(base, name=f"{base.name}-{name}", description=description, changes=tables, **fields)
 
 
@@ -33,15 +34,15 @@ _IDLE_NETWORK: dict[str, dict[str, Any]] = {
     "encoder": {"window": 1, "width": 8, "depth": 1, "heads": 1},
     "fewshot": {"epochs": 0, "least_steps": 1},
 }
+KERNELS = _from(
+    OURS, "no-language", "without the language model", blend={"language": 0.0}, pretrained=False, **_IDLE_NETWORK
+)
 EXPERTS = (
-    _from(
-        OURS,
-        "no-language",
-        "without the language model",
-        blend={"language": 0.0},
-        pretrained=False,
-        **_IDLE_NETWORK,
-    ),
+    KERNELS,
+    _from(KERNELS, "no-kernel", "the kernel head that sees brightness, alone", blend={"kernel": 0.0}),
+    _from(KERNELS, "no-raw", "the brightness-free kernel head, alone", blend={"raw_kernel": 0.0}),
+    _from(KERNELS, "no-whitening", "both kernel heads, on standardised bands", whitened=False),
+    _from(KERNELS, "no-context", "both kernel heads, on single pixels", context=False),
     _from(OURS, "no-kernel", "without the brightness-free kernel head", blend={"kernel": 0.0}),
     _from(OURS, "no-raw", "without the kernel head that sees brightness", blend={"raw_kernel": 0.0}),
     _from(OURS, "language-only", "without both kernel heads", blend={"kernel": 0.0, "raw_kernel": 0.0}),

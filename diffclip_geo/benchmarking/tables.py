@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from io import StringIO
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..errors import OptionError
 from .methods import METHODS, PEER_NAMES
 from .records import Cell
 from .scores import unpack_right
-from .significance import Comparison, mcnemar_p
+from .significance import Comparison, mcnemar_p, paired_p
 
 TWO_CLASS = ("acc", "auc", "sensitivity", "specificity")
 _REFERENCE = "ours"
@@ -49,6 +49,15 @@ class Row:
     setting: Setting
     method: str
     cells: tuple[dict[str, Any], ...]  # by seed
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that were measured."""
+        return [cell["seed"] for cell in self.cells]
+
+    def on(self, seeds: Collection[int]) -> Row:
+        """The row restricted to these seeds."""
+        return replace(self, cells=tuple(cell for cell in self.cells if cell["seed"] in seeds))
 
     def values(self, name: str) -> NDArray[np.float64]:
         """A score of each seed, as it was recorded; NaN where there is none."""
@@ -124,10 +133,11 @@ class Results:
         """One row, if it was measured."""
         return next((row for row in self.at(setting) if row.method == method), None)
 
-    def best_peer(self, setting: Setting, score: str) -> Row | None:
-        """The peer with the highest mean of a score."""
-        peers = [row for row in self.at(setting) if row.method in PEER_NAMES]
-        return max(peers, key=lambda row: row.percent(score)[0], default=None)
+    def best_peer(self, setting: Setting, score: str, seeds: Collection[int]) -> Row | None:
+        """The peer with the highest mean of a score, of those measured with all the seeds, on these seeds."""
+        peers = [row.on(seeds) for row in self.at(setting) if row.method in PEER_NAMES]
+        whole = [peer for peer in peers if len(peer.cells) == len(seeds)]
+        return max(whole, key=lambda row: row.percent(score)[0], default=None)
 
 
 def compare(row: Row, other: Row) -> Comparison:
@@ -248,7 +258,8 @@ def to_text(results: Results) -> str:
     summary = summary_table(results)
     if len(summary) > 1:
         parts.append(
-            "Ours against the best peer of each column, difference ± its standard deviation\n\n" + _aligned(summary)
+            "Against the best peer of each column, difference ± its standard deviation over the seeds\n\n"
+            + _aligned(summary)
         )
     for setting in results.settings():
         rows = results.at(setting)
@@ -258,27 +269,41 @@ def to_text(results: Results) -> str:
 
 
 def summary_table(results: Results) -> list[list[str]]:
-    """A heading and, per setting, `ours` against the best peer in OA and in AA."""
-    lines = [["scene", "split", "shots", "OA", "best peer", "difference", "p", "won", "McNemar +/−", "error cut",
-              "AA", "best peer", "difference", "p", "error cut", "ECE"]]  # fmt: skip
-    for setting in results.settings():
-        mine = results.row(setting, _REFERENCE)
-        cells: list[str] = []
-        for name in ("oa", "aa"):
-            peer = results.best_peer(setting, name)
-            if mine is None or peer is None:
-                break
-            found = compare(mine, peer)
-            difference, p = (found.oa, found.oa_p) if name == "oa" else (found.aa, found.aa_p)
-            own, theirs = mine.percent(name)[0], peer.percent(name)[0]
-            cells += [_number(own, 1), f"{theirs:.1f} {peer.method}", _signed(difference), _number(p, 3)]
-            if name == "oa":
-                cells += [f"{found.seeds_won}/{len(found.oa)}", f"{found.mcnemar_won}/{found.mcnemar_lost}"]
-            cells.append(f"{100 * (own - theirs) / max(100 - theirs, 1e-9):+.0f} %")
-        if mine is None or not cells:
+    """A heading and each method but the peers against the best peer in OA and in AA, on the seeds that the method has.
+
+    "error cut" is the share by which the peer's error is smaller (negative: larger).
+    """
+    scores = ["best peer", "difference", "p", "error cut"]
+    lines = [["scene", "split", "shots", "method", "seeds", "OA", *scores, "won", "McNemar +/−", "AA", *scores, "ECE"]]
+    for row in results.rows:
+        peers = [results.best_peer(row.setting, name, row.seeds) for name in ("oa", "aa")]
+        if row.method in PEER_NAMES or peers[0] is None or peers[1] is None:
             continue
-        lines.append([*map(str, setting), *cells, _number(mine.percent("ece")[0], 1)])
+        first, second = compare(row, peers[0]), compare(row, peers[1])
+        lines.append(
+            [
+                *_named(row),
+                str(len(row.cells)),
+                *_against(row, peers[0], "oa", first.oa),
+                f"{first.seeds_won}/{len(first.oa)}",
+                f"{first.mcnemar_won}/{first.mcnemar_lost}",
+                *_against(row, peers[1], "aa", second.aa),
+                _number(row.percent("ece")[0], 1),
+            ]
+        )
     return lines
+
+
+def _against(row: Row, peer: Row, name: str, difference: NDArray[np.float64]) -> list[str]:
+    own, theirs = row.percent(name)[0], peer.percent(name)[0]
+    cut = (own - theirs) / (100 - theirs) if theirs < 100 else 0.0
+    return [
+        _number(own, 1),
+        f"{theirs:.1f} {peer.method}",
+        _signed(difference),
+        _number(paired_p(difference), 3),
+        f"{100 * cut:+.0f} %",
+    ]
 
 
 def setting_table(results: Results, setting: Setting) -> list[list[str]]:
@@ -318,7 +343,7 @@ def to_html(results: Results) -> str:
     parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in _run_lines(results)) + "</ul>")
     summary = summary_table(results)
     if len(summary) > 1:
-        parts += ["<h2>Ours against the best peer</h2>", _html_table(summary, 3)]
+        parts += ["<h2>Against the best peer of each column</h2>", _html_table(summary, 4)]
     for setting in results.settings():
         rows = results.at(setting)
         parts += [f"<h2>{escape(_title(setting, rows))}</h2>", _html_table(setting_table(results, setting), 1)]

@@ -140,6 +140,12 @@ def test_published_settings():
     assert METHODS["ours-language-only"].settings().blend.kernel == 0
 
 
+def test_changes_add_up():
+    settings = METHODS["ours-no-language-no-raw"].settings()
+    assert (settings.blend.language, settings.blend.raw_kernel) == (0, 0) != settings.blend.kernel
+    assert settings.encoder.window == 1 and not METHODS["ours-no-language-no-raw"].pretrained
+
+
 def test_without_language_nothing_but_the_idle_network_differs():
     case = tiny_case()
     train, test = few_shot_split(case.truth, case.group, 3, 0, "random")
