@@ -16,6 +16,7 @@ COMMANDS = {
     "pretrain": "Learn a scene from unlabelled pixels.",
     "fewshot": "Learn the classes from a few labels.",
     "classify": "Map a scene: label map and confidence.",
+    "suggest": "Choose the points that are most useful to label next.",
     "prompts": "Write descriptions of the classes, to learn from.",
     "evaluate": "Compare a map with the truth.",
     "benchmark": "Compare methods on scenes with known classes.",

@@ -19,6 +19,7 @@ _HOME = {
     "fewshot": "workflow.fewshot",
     "classify": "workflow.classify",
     "demo": "workflow.demo",
+    "suggest": "workflow.suggest",
     "prompts_init": "workflow.prompts",
     "prompts_describe": "workflow.prompts",
     "evaluate": "evaluation",
