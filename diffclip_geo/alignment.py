@@ -15,11 +15,12 @@ from rasterio.windows import Window
 
 from .errors import RasterError
 from .grid import Grid
-from .rasters import Raster, gdal, read_window, without_mask
+from .rasters import Raster, gdal, read_window
 from .resampling import pixels_on, pixels_per_pixel
 
 _SAME = 0.01  # pixels: lattices closer than this are one; file formats round origins to less
-_FINER = 1.001  # linear pixel ratio above which values are averaged rather than interpolated
+_EQUAL = 1.001  # linear pixel ratio up to which pixels count as equally large
+_FINER = 1.1  # that ratio above which values are averaged; of nearly equal pixels interpolation is the more exact
 _SQUARE = 128  # pixels a side in which warped rasters are read
 _LATTICE = 200  # points per axis on which overlap is counted
 # In pixels: as good as exact. GDAL's default of ⅛ pixel trades place for speed, and differently in each window.
@@ -49,8 +50,10 @@ class Alignment:
             how = f"same lattice, starts {_way(column, 'column')} and {_way(row, 'row')}"
         elif self.resampling == "average":
             how = f"pixels {self.ratio:.3g} times finer, averaged"
-        elif self.ratio < 1 / _FINER:
+        elif self.ratio < 1 / _EQUAL:
             how = f"pixels {1 / self.ratio:.3g} times coarser, interpolated"
+        elif self.ratio > _EQUAL:
+            how = f"pixels {self.ratio:.3g} times finer, interpolated"
         else:
             how = f"lattice shifted, starts {_way(column, 'column')} and {_way(row, 'row')}, interpolated"
         return f"{how}; overlap {100 * self.overlap:.1f} %"
@@ -91,9 +94,6 @@ def on_grid(dataset: Raster, grid: Grid, resampling: str, nodata: float | None) 
     if resampling == "none":
         return dataset
     source, target = _common_crs(dataset.crs, grid, Grid.of(dataset))
-    plain = without_mask(dataset)
-    if plain is not dataset:
-        dataset, nodata = plain, np.nan
     with gdal():
         return WarpedVRT(
             dataset,

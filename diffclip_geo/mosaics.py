@@ -76,11 +76,6 @@ def mosaic_vrt(path: Path, tiles: Sequence[DatasetReader]) -> str:
     )
 
 
-def unmasked_vrt(dataset: DatasetReader) -> str:
-    """The VRT of one raster in which what its mask band hides is NaN."""
-    return _vrt(dataset.name, Grid.of(dataset), [_Placed(dataset, 0, 0)])
-
-
 @dataclass(frozen=True)
 class _Placed:
     dataset: DatasetReader

@@ -18,7 +18,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from .errors import RasterError
-from .mosaics import LIST_ENDINGS, NAME_DOMAIN, has_mask, listed_tiles, mosaic_vrt, unmasked_vrt
+from .mosaics import LIST_ENDINGS, NAME_DOMAIN, has_mask, listed_tiles, mosaic_vrt
 
 Raster: TypeAlias = DatasetReader | WarpedVRT  # the latter warps what has control points instead of a transform
 
@@ -97,15 +97,6 @@ def how_placed(dataset: Raster) -> str:
         return ""
     points = len(dataset.src_dataset.gcps[0])
     return f"{points} ground control points" if points else "rational polynomial coefficients (RPC) at mean height"
-
-
-def without_mask(dataset: Raster) -> Raster:
-    """The raster with NaN where its mask band says invalid; the raster itself when it has no mask band."""
-    source = source_of(dataset)
-    if isinstance(dataset, WarpedVRT) or not has_mask(source):
-        return dataset
-    with gdal():
-        return rasterio.open(unmasked_vrt(source))
 
 
 def gdal_name(path: Path) -> str:

@@ -89,6 +89,19 @@ def test_a_list_of_tiles_is_one_scene_with_gaps(tmp_path, nodata):
     assert [path.name for path in scene.files] == ["tiles.txt", "tile1.tif", "tile0.tif", "tile2.tif", "dsm.tif"]
 
 
+def test_what_a_mask_band_of_a_tile_hides_is_a_gap(tmp_path):
+    values = spectra(3, 12, 10, dtype="int16")
+    hidden = np.full((12, 10), 255, np.uint8)
+    hidden[3:5, 2:7] = 0
+    path = write_raster(tmp_path / "tile.tif", values)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(hidden)
+    (tmp_path / "tiles.txt").write_text("tile.tif\n")
+    block = Scene.open(tmp_path / "tiles.txt").read(*WHOLE)
+    np.testing.assert_array_equal(block.valid, hidden > 0)
+    np.testing.assert_array_equal(block.hsi[:, block.valid], values[:, block.valid])
+
+
 def test_lidar_tiles_with_a_gap_have_no_data_there(tmp_path):
     write_raster(tmp_path / "hsi.tif", spectra(3, 12, 10))
     for number, row in enumerate((0, 28)):
@@ -230,6 +243,13 @@ def test_control_points_place_a_lidar_raster(tmp_path):
     block = scene.read(*WHOLE)
     assert block.valid.all()
     assert (block.lidar == 7).all()
+    turned = Affine.translation(500_000, 5_800_000) @ Affine.rotation(-45) @ Affine.scale(2, -2)  # covers a corner less
+    path = control_points(tmp_path / "turned.tif", heights, turned)
+    block = Scene.open(tmp_path / "hsi.tif", [path], allow_partial=True).read(*WHOLE)
+    assert 0 < block.valid.mean() < 1
+    assert (block.lidar[0] == np.where(block.valid, 7, 0)).all()
+    across, down = Grid(40, 40, turned, UTM).to_pixels(500_017.0, 5_799_999.0)  # the first row's last pixel but one
+    assert block.valid[0, 8] == (0 < across < 40 and 0 < down < 40)
 
 
 def test_rational_polynomials_place_an_image(tmp_path):
@@ -289,6 +309,7 @@ def test_a_mask_band_of_lidar_hides_pixels(tmp_path, scale):
     side = round(1 / scale)
     hidden = np.full((12 * side, 10 * side), 255, np.uint8)
     hidden[: 4 * side] = 0
+    hidden[7 * side, 3 * side] = 0 if side > 1 else 255  # a part of a pixel is hidden, and takes no part in its mean
     heights = np.where(hidden == 0, 99, 7).astype(np.int16)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
         path = write_raster(tmp_path / "dsm.tif", heights, NORTH_UP @ Affine.scale(scale))

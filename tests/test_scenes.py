@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from raster_files import NORTH_UP, UTM, real_scene, spectra, write_envi, write_raster
 from rasterio.crs import CRS
@@ -185,6 +185,9 @@ def plane(grid, crs, slope=(0.3, -0.2), origin=(500_020.0, 5_799_980.0)):
 
 
 @settings(max_examples=40, deadline=None)
+@example(
+    size=2.0, turn=0.0, flip=False, hsi_turn=0.0, shift=(0.0, 0.0), crs=CRS.from_epsg(32632)
+)  # pixels 1.003 times finer, in another zone
 @given(
     size=st.floats(0.4, 5.0),
     turn=st.floats(0, 360),
