@@ -19,6 +19,8 @@ COMMANDS = {
     "suggest": "Choose the points that are most useful to label next.",
     "prompts": "Write descriptions of the classes, to learn from.",
     "evaluate": "Compare a map with the truth.",
+    "features": "See what the encoder makes of a scene.",
+    "export": "Describe a map or a model for catalogues.",
     "benchmark": "Compare methods on scenes with known classes.",
     "info": "Show what is understood of rasters, labels or a workspace.",
     "convert": "Turn MATLAB, NumPy or ENVI files into GeoTIFF.",

@@ -23,6 +23,8 @@ _HOME = {
     "prompts_init": "workflow.prompts",
     "prompts_describe": "workflow.prompts",
     "evaluate": "evaluation",
+    "features": "workflow.features",
+    "export": "workflow.export",
     "benchmark": "benchmarking",
     "info": "inspection",
     "convert": "conversion",

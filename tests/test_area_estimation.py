@@ -120,16 +120,16 @@ def test_strata_that_are_map_classes_give_the_closed_forms(seed: int) -> None:
     found = estimate_areas(with_map_strata(map_by_truth), pixels, "abc", finite_population=False)
     n, weight = map_by_truth.sum(1), pixels / pixels.sum()
     users = np.diag(map_by_truth) / n
-    np.testing.assert_allclose(found.users_se**2, users * (1 - users) / (n - 1))
-    np.testing.assert_allclose(found.oa_se**2, (weight**2 * users * (1 - users) / (n - 1)).sum())
+    np.testing.assert_allclose(found.users_se**2, users * (1 - users) / (n - 1), atol=1e-12)
+    np.testing.assert_allclose(found.oa_se**2, (weight**2 * users * (1 - users) / (n - 1)).sum(), atol=1e-12)
     for j in range(3):
         part = map_by_truth[:, j] / n
-        np.testing.assert_allclose(found.share_se[j] ** 2, (weight**2 * part * (1 - part) / (n - 1)).sum())
+        np.testing.assert_allclose(found.share_se[j] ** 2, (weight**2 * part * (1 - part) / (n - 1)).sum(), atol=1e-12)
         total = (pixels * part).sum()
         producers = pixels[j] * part[j] / total
         others = sum(pixels[i] ** 2 * part[i] * (1 - part[i]) / (n[i] - 1) for i in range(3) if i != j)
         own = pixels[j] ** 2 * (1 - producers) ** 2 * users[j] * (1 - users[j]) / (n[j] - 1)
-        np.testing.assert_allclose(found.producers_se[j] ** 2, (own + producers**2 * others) / total**2)
+        np.testing.assert_allclose(found.producers_se[j] ** 2, (own + producers**2 * others) / total**2, atol=1e-12)
 
 
 @pytest.mark.parametrize("strata_are_classes", [True, False], ids=["strata are map classes", "strata differ"])
