@@ -10,7 +10,7 @@ from . import options
 
 
 @click.command()
-@click.argument("labels", type=click.Path(path_type=Path))
+@click.argument("labels", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="LABELS...")
 @options.workspace
 @options.labels
 @click.option("--shots", type=int, help="Train on this many pixels per class, drawn at random; all by default.")
@@ -37,7 +37,7 @@ from . import options
 @options.device
 @options.verbose
 def command(
-    labels: Path,
+    labels: tuple[Path, ...],
     workspace: Path,
     class_field: str | None,
     join: Path | None,
@@ -52,7 +52,7 @@ def command(
     seed: int,
     device: str,
 ) -> None:
-    """Learn the classes of LABELS: points, polygons, or a label raster."""
+    """Learn the classes of LABELS: points, polygons, or a label raster; several files are joined."""
     from diffclip_geo import fewshot
 
     done = fewshot(

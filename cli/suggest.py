@@ -54,4 +54,5 @@ def command(
     if done.classes is not None:
         taken = ", ".join(f"{number} {name}" for name, number in Counter(done.points.proposed).most_common())
         click.echo(f"So far taken for: {taken}")
-    click.echo(f"Fill in the field class of {done.path}, then: diffclip-geo fewshot {done.path}")
+    earlier = "" if done.labels is None else f"{done.labels} "
+    click.echo(f"Fill in the field class of {done.path}, then: diffclip-geo fewshot {earlier}{done.path}")

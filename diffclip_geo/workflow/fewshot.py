@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from .. import __version__
 from ..classifier import empty_encoder, save_classifier
 from ..devices import pick_device
 from ..errors import LabelError, OptionError
+from ..grid import Grid
 from ..images import SceneStats
 from ..labels import LabelledPixels, keep_valid, read_labels
 from ..language import HEADS, TrainingRecord
+from ..merging import merge_labels
 from ..plots import plot_losses, write_columns
 from ..presets import Preset
 from ..prompts import class_prompts, load_texts
@@ -44,7 +47,7 @@ class FewshotTraining:
 
 
 def fewshot(
-    labels: str | PathLike[str],
+    labels: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     workspace: str | PathLike[str] = "diffclip-work",
     class_field: str | None = None,
@@ -70,7 +73,8 @@ def fewshot(
     Parameters
     ----------
     labels, class_field, join, on, layer, legend
-        Points, polygons or a raster, see `labels.read_labels`.
+        Points, polygons or a raster, see `labels.read_labels`; several files are joined. The other options are about
+        the first of them; `class_field` is tried on the others too.
     shots
         Train on this many pixels per class, drawn with `seed` and spread over the polygons; all pixels by default.
     prompt, texts
@@ -100,18 +104,21 @@ def fewshot(
         raise OptionError("--shots", f"is {shots}", "give at least 1")
     if head not in HEADS:
         raise OptionError(f"--head {head}", "is not known", f"use one of {', '.join(HEADS)}")
-    pixels = read_labels(
-        Path(labels),
-        [scene.grid for scene in scenes],
+    files = [Path(labels)] if isinstance(labels, str | PathLike) else [Path(one) for one in labels]
+    grids = [scene.grid for scene in scenes]
+    first = read_labels(
+        files[0],
+        grids,
         class_field=class_field,
         join=None if join is None else Path(join),
         on=on,
         layer=layer,
         legend=None if legend is None else Path(legend),
     )
+    pixels = merge_labels([first, *(_read_further(one, grids, class_field) for one in files[1:])])
     if len(pixels.classes) < 2:
         fault = f"holds one class only, {pixels.classes.names[0]!r}"
-        raise LabelError(labels, fault, "label at least one more, or choose another field with --class-field")
+        raise LabelError(files[0], fault, "label at least one more, or choose another field with --class-field")
     pixels = keep_valid(pixels, scenes)
     if shots is not None:
         pixels = pixels.sample(shots, seed)
@@ -124,7 +131,7 @@ def fewshot(
     encoder.load_state_dict(load_tensors(place.encoder))
     margin = margin_of(preset)
     labelled = labelled_blocks(scenes, pixels, margin)
-    count = _count_valid(labelled, margin, pixels, Path(labels), say)
+    count = _count_valid(labelled, margin, pixels, files[0], say)
     classifier, losses = train_classifier(
         encoder,
         stats,
@@ -163,7 +170,7 @@ def fewshot(
         {
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "labels": str(Path(labels).resolve()),
+            "labels": " + ".join(str(one.resolve()) for one in files),
             "pixels": count,
             "prompt": prompt,
             "texts": descriptions,
@@ -176,6 +183,14 @@ def fewshot(
         },
     )
     return FewshotTraining(place.folder, pixels, tuple(descriptions), tuple(losses), seconds)
+
+
+def _read_further(path: Path, grids: Sequence[Grid], class_field: str | None) -> LabelledPixels:
+    """Labels of a file beside the first, which may call its class field otherwise."""
+    if class_field is not None:
+        with contextlib.suppress(LabelError):
+            return read_labels(path, grids, class_field=class_field)
+    return read_labels(path, grids)
 
 
 def _count_valid(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -48,6 +49,7 @@ class Suggestion:
     points: Points
     min_distance: float  # map units
     classes: ClassTable | None  # those known so far
+    labels: str | None  # the files they were learned from, as one writes them on the command line
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,11 @@ def suggest(
     points = Points(pool.place[chosen], proposed, sure)
     classes = None if classifier is None else classifier.classes
     write_points(path, points, scenes[0].grid.crs, classes, overwrite)
-    return Suggestion(path, points, min_distance, classes)
+    labels = None
+    if classifier is not None:
+        labels = place.read(place.classifier_manifest, "fewshot")["labels"]
+        labels = " ".join(shlex.quote(one) for one in labels.split(" + "))
+    return Suggestion(path, points, min_distance, classes, labels)
 
 
 @dataclass(frozen=True)

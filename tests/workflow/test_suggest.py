@@ -77,6 +77,27 @@ def test_what_is_labelled_goes_back_into_training(trained: Trained, workspace: P
     assert {*zip(row, column, strict=True)} == {*zip(learned.pixels.row, learned.pixels.column, strict=True)}
 
 
+def test_new_points_join_the_earlier_labels(trained: Trained, workspace: Path, tmp_path: Path) -> None:
+    done = suggest(tmp_path / "points.gpkg", 4, workspace=workspace)
+    label(done.path, [trained.classes[0], "moss", None, "moss"])
+    learned = fewshot([trained.labels, done.path], workspace=workspace, class_field="class")
+    alone = fewshot(trained.labels, workspace=workspace)
+    assert set(learned.pixels.classes.names) == {*trained.classes, "moss"}
+    assert len(learned.pixels) == len(alone.pixels) + 3
+    assert len(set(learned.pixels.group.tolist())) == len(learned.pixels)
+
+
+def test_the_command_line_says_what_to_do_next(
+    trained: Trained, workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "points.gpkg"
+    assert main(["suggest", "-o", str(out), "-n", "3", "-w", str(workspace)]) == 0
+    assert f"then: diffclip-geo fewshot {trained.labels.resolve()} {out}\n" in capsys.readouterr().out
+    label(out, [trained.classes[0], trained.classes[1], None])
+    assert main(["fewshot", str(trained.labels), str(out), "-w", str(workspace)]) == 0
+    assert "1 features without a class were skipped" in capsys.readouterr().out
+
+
 def test_before_the_first_labels_points_stand_for_the_scene(workspace: Path, tmp_path: Path) -> None:
     place = Workspace(workspace)
     place.classifier_manifest.unlink()
