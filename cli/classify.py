@@ -68,6 +68,13 @@ from . import options
     help="Write class sets, too, that hold the true class of this share of pixels (0.9): their size, their classes.",
 )
 @click.option("--tile", type=int, default=64, show_default=True, help="Side of the tiles, in pixels.")
+@click.option(
+    "--scheduler",
+    default="threads",
+    show_default=True,
+    metavar="threads|ADDRESS",
+    help="threads, or a dask scheduler such as tcp://host:8786 whose workers see the same files.",
+)
 @click.option("--workers", type=int, help="Tiles computed at a time; by default one per CPU core.")
 @options.device
 @options.overwrite
@@ -88,6 +95,7 @@ def command(
     sets: float | None,
     tile: int,
     workers: int | None,
+    scheduler: str,
     device: str,
     overwrite: bool,
 ) -> None:
@@ -110,6 +118,7 @@ def command(
         sets=sets,
         tile=tile,
         workers=workers,
+        scheduler=scheduler,
         device=device,
         overwrite=overwrite,
         progress=True,

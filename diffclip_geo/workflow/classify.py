@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..confidence import MEASURES, confidence_of
 from ..conformal import class_sets
 from ..devices import pick_device
 from ..errors import OptionError
+from ..exact import ExactEngine
 from ..exclusion import read_training_pixels
 from ..images import read_with_margin
 from ..maps import MEASURE_TAG, confidence_path, probabilities_path
@@ -33,6 +35,7 @@ from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
 from ..quicklook import Marks, rgb_composite, write_quicklook
 from ..scenes import Scene
+from ..schedulers import open_executor
 from ..setmaps import pack_sets, sets_path
 from ..tiles import Tile, stream, tiles_of
 from ..workspace import Workspace
@@ -73,6 +76,7 @@ def classify(
     sets: float | None = None,
     tile: int = TILE,
     workers: int | None = None,
+    scheduler: str = "threads",
     device: str = "auto",
     overwrite: bool = False,
     progress: bool = False,
@@ -102,6 +106,8 @@ def classify(
     tile, workers
         Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes
         the map.
+    scheduler
+        "threads", or the address of a dask.distributed scheduler whose workers see the same files.
 
     Raises
     ------
@@ -143,7 +149,7 @@ def classify(
     workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
     threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
     threshold = None if sets is None else _threshold(classifier, sets, say)
-    work = _TileWork(scene, classifier, where, confidence, proba, threshold)
+    work = _TileWork(scene, place, where, confidence, proba, threshold)
     facts: dict[str, Any] = {
         "program": f"diffclip-geo {__version__}",
         "inputs": [file_facts(path) for path in inputs],
@@ -161,7 +167,7 @@ def classify(
             MapWriters(
                 label_path, scene.grid, classifier.classes, products, definition, tags, {MEASURE_TAG: confidence}, files
             ) as maps,
-            ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as executor,
+            open_executor(scheduler, workers, threads) as (executor, at_once),
             tqdm(
                 total=scene.grid.height * scene.grid.width,
                 desc="classify",
@@ -170,7 +176,7 @@ def classify(
                 disable=not progress,
             ) as bar,
         ):
-            for where_, (label, sure, probabilities, packed) in stream(tiles, work, executor, in_flight=workers + 1):
+            for where_, (label, sure, probabilities, packed) in stream(tiles, work, executor, in_flight=at_once + 1):
                 maps.write(where_.row, where_.column, label, sure, probabilities, packed)
                 bar.update(label.size)
         pixels = sum(maps.counts)
@@ -254,35 +260,37 @@ def _labels_used(place: Workspace, scene: Scene) -> Marks | None:
 
 
 class _TileWork:
-    """Labels and confidence [h, w] of a tile, probabilities [K, h, w] and packed class sets if wanted; all threads use
-    one engine.
+    """Labels and confidence [h, w] of a tile, probabilities [K, h, w] and packed class sets if wanted.
+
+    Small to send: a process loads the classifier from the workspace once, and all its threads use one engine.
     """
 
     def __init__(
         self,
         scene: Scene,
-        classifier: Classifier,
+        workspace: Workspace,
         device: torch.device,
         confidence: str,
         proba: bool = False,
         threshold: float | None = None,
     ) -> None:
-        self.scene, self.classifier, self.confidence, self.proba = scene, classifier, confidence, proba
-        self.threshold = threshold
-        self.engine = classifier.engine(device)
+        self.scene, self.workspace, self.device, self.confidence = scene, workspace, device, confidence
+        self.proba, self.threshold = proba, threshold
+        self.version = workspace.classifier.stat().st_mtime_ns
 
     def __call__(
         self, tile: Tile
     ) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.uint32] | None]:
-        margin = self.classifier.margin
+        classifier, engine = _engine(self.workspace, self.version, self.device)
+        margin = classifier.margin
         block = read_with_margin(self.scene, *tile, margin)
         valid = block.valid[margin:-margin, margin:-margin]
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
-        shape = (len(self.classifier.classes), *valid.shape)
+        shape = (len(classifier.classes), *valid.shape)
         every = np.full(shape, np.nan, np.float32) if self.proba else None
         inside = np.zeros(shape, bool) if self.threshold is not None else None
         if valid.any():
-            probabilities = self.classifier.probabilities(self.engine, block, margin)
+            probabilities = classifier.probabilities(engine, block, margin)
             label[valid] = probabilities.argmax(-1) + 1
             sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
             if every is not None:
@@ -290,6 +298,21 @@ class _TileWork:
             if inside is not None and self.threshold is not None:
                 inside[:, valid] = class_sets(probabilities, self.threshold).T
         return label, sure, every, None if inside is None else pack_sets(inside)
+
+
+@lru_cache(maxsize=2)
+def _load_engine(workspace: Workspace, version: int, device: torch.device) -> tuple[Classifier, ExactEngine]:
+    classifier = load_classifier(workspace)
+    return classifier, classifier.engine(device)
+
+
+_loading = Lock()
+
+
+def _engine(workspace: Workspace, version: int, device: torch.device) -> tuple[Classifier, ExactEngine]:
+    """The classifier of a workspace and its engine; `version` tells a newer one in the same place from the last."""
+    with _loading:
+        return _load_engine(workspace, version, device)
 
 
 def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], None] | None) -> float:

@@ -68,6 +68,24 @@ def test_neither_tile_nor_workers_change_a_byte(trained: Trained, tmp_path, opti
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_workers_of_a_dask_cluster_make_the_same_map(trained: Trained, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    classify(tmp_path / "a" / "map.tif", workspace=trained.workspace)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        classify(tmp_path / "b" / "map.tif", workspace=trained.workspace, tile=16, scheduler=cluster.scheduler_address)
+    for name in ("map.tif", "map_confidence.tif"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_cluster_that_does_not_answer_is_said_so(trained: Trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffclip_geo.schedulers.CONNECT", 0.3)
+    with pytest.raises(DiffClipGeoError, match="does not answer"):
+        classify(tmp_path / "map.tif", workspace=trained.workspace, scheduler="tcp://127.0.0.1:9")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_finished_workspace_is_kept_unless_told(trained: Trained):
     before = files(trained.workspace)
     with pytest.raises(DiffClipGeoError, match="--overwrite"):
