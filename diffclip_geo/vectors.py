@@ -66,8 +66,8 @@ def read_features(
     or points from a CSV table with columns x and y, or lon and lat.
 
     `class_field` may be left out when there is one candidate: the field of a QGIS style beside the file, the only text
-    field, or the only integer field when there is no text field. With `join`, a CSV table, the class is looked up there
-    by the field `on`, which both have.
+    field, or the only integer field when there is no text field; of several, one that is called "class". With `join`,
+    a CSV table, the class is looked up there by the field `on`, which both have.
 
     Raises
     ------
@@ -271,6 +271,9 @@ def _class_field(path: Path, fields: dict[str, NDArray], wanted: str | None, leg
     candidates = text or whole
     if not candidates:
         raise LabelError(path, "has no text or integer field for the class", "add one, or join a table with --join")
+    named = [name for name in candidates if name.lower() == "class"]
+    if named:
+        return named[0]
     if len(candidates) > 1:
         fault = f"{', '.join(candidates)} could each be the class"
         raise LabelError(path, fault, f"choose one, e.g. --class-field {candidates[-1]}")

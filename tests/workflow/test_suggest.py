@@ -64,10 +64,15 @@ def test_points_lie_on_pixels_without_a_label_and_know_what_they_are_taken_for(
     assert apart[np.triu_indices(7, 1)].min() >= 6
 
 
-def test_what_is_labelled_goes_back_into_training(trained: Trained, workspace: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("styled", [True, False])
+def test_what_is_labelled_goes_back_into_training(
+    trained: Trained, workspace: Path, tmp_path: Path, styled: bool
+) -> None:
     done = suggest(tmp_path / "points.gpkg", 6, workspace=workspace)
     a, b = trained.classes[:2]
     label(done.path, [a, None, b, a, "", b])
+    if not styled:  # lost on the way, with the list of classes in it
+        done.path.with_suffix(".qml").unlink()
     learned = fewshot(done.path, workspace=workspace)
     assert learned.pixels.classes.names == tuple(sorted([a, b]))
     assert len(learned.pixels) == 4 and learned.pixels.report.unlabelled == 2
