@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 CLIP = 10.0  # standardised values beyond ±CLIP are glints and sensor faults; they would drown every other gradient
+MOST = 100_000  # pixels, and twice as many pairs, that are looked at
 CALM = 0.5  # share of adjacent pairs taken for noise: those that differ least lie within one object
 RIDGE = 0.02  # of the noise covariance towards white noise, so that it can be inverted
 
@@ -106,16 +107,16 @@ def noise_whitening(
     `images` are `[H, W, C]`, `valid` `[H, W]`. The first `brightness_free` channels are a spectrum whose brightness is
     removed.
     """
-    pixels = np.concatenate([image[mask] for image, mask in zip(images, valid, strict=True)])
+    step = -(-sum(int(mask.sum()) for mask in valid) // MOST)
+    pixels = np.concatenate([image[mask][::step] for image, mask in zip(images, valid, strict=True)])
     reference = None
     if brightness_free:
         reference = pixels[:, :brightness_free].mean(0)
         reference = np.where(np.abs(reference) > 1e-6 * np.abs(reference).max(), reference, 1).astype(np.float32)
     shape = robust_standardisation(_without_brightness(pixels, reference))
     whole = ChannelTransform(shape.centre, shape.scale, reference)
-    standard = [whole(image) for image in images]
     differences = np.concatenate(
-        [d for z, mask in zip(standard, valid, strict=True) for d in _adjacent_differences(z, mask)]
+        [d[::step] for z, mask in zip(images, valid, strict=True) for d in _adjacent_differences(whole(z), mask)]
     )
     size = (differences**2 / np.maximum(differences.var(0), 1e-12)).mean(1)
     calm = differences[size <= np.quantile(size, CALM)] if len(size) else differences
@@ -125,8 +126,7 @@ def noise_whitening(
     noise = (1 - RIDGE) * noise / level + RIDGE * np.eye(channels) if level > 0 else np.eye(channels)
     value, vector = np.linalg.eigh(noise)
     whiten = vector / np.sqrt(value)
-    pixels = np.concatenate([z[mask] for z, mask in zip(standard, valid, strict=True)])
-    spread, axes = np.linalg.eigh(np.cov((pixels @ whiten).T))
+    spread, axes = np.linalg.eigh(np.cov((whole(pixels) @ whiten).T))
     kept = slice(None, -min(components, channels) - 1, -1)
     mixing = whiten @ axes[:, kept]
     mixing /= np.sqrt(max(spread[kept].mean(), 1e-12))
