@@ -77,7 +77,7 @@ def train_classifier(
     if not views:
         return Classifier(classes, stats, model, (), (), blend, blend.language / model.spread), losses
     rng = np.random.default_rng(seed)
-    kept = np.sort(rng.permutation(len(label))[:MOST_SHOTS])
+    kept = _fair_sample(label, MOST_SHOTS, rng)
     kernels = []
     held_out = everywhere = np.zeros((), np.float32)
     weights = (blend.kernel, blend.raw_kernel)
@@ -97,7 +97,7 @@ def train_classifier(
         held_out = held_out + weight * left_out
         everywhere = everywhere + weight * kernel(pixels[sample])
     # The language model is not trained again without each polygon: its share is taken to widen the scores as
-    # independent # scores of unit spread would, and the temperature with them.
+    # independent scores of unit spread would, and the temperature with them.
     widening = np.hypot(_spread(everywhere), blend.language) / _spread(everywhere)
     narrow = fit_temperature(held_out, label[kept])
     shots_left_out = HeldOutShots.of(softmax(held_out / narrow), label[kept], group[kept])
@@ -116,6 +116,16 @@ def fit_views(blocks: Sequence[Block], margin: int, preset: Preset) -> tuple[Vie
         return ()
     components = preset.input.components
     return tuple(View.fit(blocks, margin, components=components, brightness_free=free) for free in (True, False))
+
+
+def _fair_sample(label: NDArray[np.integer], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices, ascending, of at most so many pixels, of all classes in turn, so that a rare class loses none."""
+    order = rng.permutation(len(label))
+    turn = np.zeros(len(label), np.int64)
+    for one in np.unique(label):
+        mine = label[order] == one
+        turn[mine] = np.arange(mine.sum())
+    return np.sort(order[np.argsort(turn, kind="stable")[:most]])
 
 
 def _spread(scores: Array) -> float:
