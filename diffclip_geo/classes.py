@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 UNCLASSIFIED = "unclassified"  # name of the value for pixels that a map leaves without a class
 
 
