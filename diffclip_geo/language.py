@@ -74,9 +74,11 @@ class LanguageModel:
 
 
 def training_steps(settings: FewshotSettings, labelled: int) -> int:
-    """Steps of stage 2: the epochs, but never so few that a handful of labels leaves the network where it started."""
+    """Steps of stage 2: the epochs, but never so few that a handful of labels leaves the network where it started, nor so
+    many that whole polygons take hours.
+    """
     per_epoch = -(-labelled // settings.batch)
-    return max(settings.least_steps, settings.epochs * per_epoch)
+    return min(max(settings.least_steps, settings.epochs * per_epoch), settings.most_steps)
 
 
 def step_rate(step: int, steps: int, peak: float) -> float:

@@ -54,13 +54,14 @@ class PretrainingSettings:
 
 @dataclass(frozen=True)
 class FewshotSettings:
-    """Stage 2. `epochs` passes over the labelled pixels, but at least `least_steps` steps; `visible` is the share of a
-    window's cells shown in each training step (1: all, as published); `centre` adds the centre pixel's tokens to
-    the class tokens.
+    """Stage 2. `epochs` passes over the labelled pixels, but `least_steps` to `most_steps` steps; `visible` is the share of
+    a window's cells shown in each training step (1: all, as published); `centre` adds the centre pixel's tokens to the
+    class tokens.
     """
 
     epochs: int
     least_steps: int
+    most_steps: int
     batch: int
     learning_rate: float
     weight_decay: float

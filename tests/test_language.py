@@ -115,6 +115,7 @@ def test_the_epochs_count_but_a_handful_of_labels_gets_its_least_steps():
     assert training_steps(settings, 4) == 25
     assert training_steps(settings, 24) == 30
     assert training_steps(settings, 25) == 40
+    assert training_steps(settings, 100_000) == settings.most_steps
 
 
 def test_the_learning_rate_steps_down_after_a_half_and_three_quarters():
