@@ -74,8 +74,9 @@ class LanguageModel:
 
 
 def training_steps(settings: FewshotSettings, labelled: int) -> int:
-    """Steps of stage 2: the epochs, but never so few that a handful of labels leaves the network where it started, nor so
-    many that whole polygons take hours.
+    """Steps of stage 2: the epochs, within bounds.
+
+    A handful of labels must not leave the network where it started, nor may whole polygons take hours.
     """
     per_epoch = -(-labelled // settings.batch)
     return min(max(settings.least_steps, settings.epochs * per_epoch), settings.most_steps)

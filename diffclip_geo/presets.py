@@ -54,9 +54,10 @@ class PretrainingSettings:
 
 @dataclass(frozen=True)
 class FewshotSettings:
-    """Stage 2. `epochs` passes over the labelled pixels, but `least_steps` to `most_steps` steps; `visible` is the share of
-    a window's cells shown in each training step (1: all, as published); `centre` adds the centre pixel's tokens to the
-    class tokens.
+    """Stage 2. `epochs` passes over the labelled pixels, but `least_steps` to `most_steps` steps.
+
+    `visible` is the share of a window's cells shown in each training step (1: all, as published); `centre` adds the
+    centre pixel's tokens to the class tokens.
     """
 
     epochs: int
