@@ -24,7 +24,7 @@ from . import options
 @click.option(
     "--text-weights",
     type=click.Path(path_type=Path),
-    help="Pretrained CLIP weights for the texts: a local .safetensors (or .pt) file of OpenAI's CLIP or open_clip.",
+    help="Pretrained CLIP weights for the texts: a local .safetensors file of OpenAI's CLIP or open_clip.",
 )
 @click.option(
     "--head",

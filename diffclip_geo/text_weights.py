@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from .nn.text import CONTEXT, tokenize
 
 VOCABULARY = 49408  # of CLIP's tokenizer
 _HEAD_WIDTH = 64  # of every published CLIP text tower
-_REMEDY = "give the state dict of an OpenAI or open_clip CLIP model as .safetensors (or .pt)"
+_REMEDY = "give the state dict of an OpenAI or open_clip CLIP model, saved by safetensors"
 _PREFIXES = ("", "module.", "text.", "module.text.")  # as saved, from parallel training, CustomTextCLIP of open_clip
 _OPENAI = {"input_resolution", "context_length", "vocab_size"}  # buffers that OpenAI's own state dicts carry
 
@@ -25,8 +23,8 @@ _OPENAI = {"input_resolution", "context_length", "vocab_size"}  # buffers that O
 def clip_text_embeddings(path: Path, texts: Sequence[str]) -> Tensor:
     """Unit vectors of the texts by the CLIP text tower in a file; float32 `[texts, D]`.
 
-    The file is a state dict of OpenAI's CLIP or of open_clip, as safetensors, or as .pt of tensors alone: nothing in it
-    is executed. Its activation is GELU, but for OpenAI's own dicts and file names with openai or quickgelu in them,
+    The file is a state dict of OpenAI's CLIP or of open_clip, as safetensors: a .pt file is a pickle, and is
+    refused. Its activation is GELU, but for OpenAI's own dicts and file names with openai or quickgelu in them,
     which have x·σ(1.702x). Raises OptionError for any other file.
     """
     tensors, quick = _text_tensors(path)
@@ -44,29 +42,13 @@ def _text_tensors(path: Path) -> tuple[dict[str, Tensor], bool]:
     if not path.is_file():
         raise OptionError(path, "there is no such file of text weights", "check the path")
     quick = any(word in path.name.casefold() for word in ("openai", "quickgelu"))
+    if path.suffix != ".safetensors":
+        raise OptionError(path, "is not a .safetensors file", _REMEDY)
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(str(path), "pt") as file:
-                names = list(file.keys())
-                found = {name: file.get_tensor(name) for name in names if not name.startswith("visual.")}
-        elif path.suffix in {".pt", ".pth", ".bin"}:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is odd about a file is told below, or is no matter
-                found = torch.load(path, map_location="cpu", weights_only=True)
-            found = found.get("state_dict", found)
-        else:
-            raise OptionError(path, "is not a .safetensors or .pt file", _REMEDY)
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        AttributeError,
-    ) as error:
+        with safe_open(str(path), "pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("visual.")}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
         raise OptionError(path, "cannot be read as a file of tensors", _REMEDY) from error
-    found = {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
     prefix = next((prefix for prefix in _PREFIXES if f"{prefix}token_embedding.weight" in found), None)
     if prefix is None:
         raise OptionError(path, "holds no CLIP text tower (no token_embedding.weight)", _REMEDY)

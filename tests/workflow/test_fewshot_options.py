@@ -49,7 +49,7 @@ def test_the_ldc_head_and_clip_weights_reach_the_map(trained: Trained, workspace
     ("options", "code", "said"),
     [
         (["--head", "lcd"], 2, "'lcd' is not one of"),
-        (["--text-weights", "none.pt"], 1, "none.pt: there is no such file of text weights"),
+        (["--text-weights", "none.safetensors"], 1, "none.safetensors: there is no such file of text weights"),
         (["--texts", "none"], 1, "none: there is no such class-text file; check the path, or use one of"),
     ],
 )
