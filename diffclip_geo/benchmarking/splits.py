@@ -26,10 +26,11 @@ def few_shot_split(truth: Int, group: Int, shots: int, seed: int, split: str) ->
     if split == "group":
         units, member = np.unique(group, return_inverse=True)
         for _ in range(_DEALS):
-            first_half = random.random(len(units)) < 0.5
-            drawn, tested = labelled & first_half[member], labelled & ~first_half[member]
-            if np.array_equal(np.unique(truth[drawn]), np.unique(truth[tested])):
-                break
+            first_half = (random.random(len(units)) < 0.5)[member]
+            if (labelled & first_half).any() and (labelled & ~first_half).any():
+                drawn, tested = labelled & first_half, labelled & ~first_half
+                if np.array_equal(np.unique(truth[drawn]), np.unique(truth[tested])):
+                    break
     size = np.bincount(truth[drawn])
     training = [
         random.choice(np.flatnonzero(drawn & (truth == one)), min(shots, max(1, size[one] // 2)), replace=False)

@@ -34,6 +34,13 @@ def test_shots_and_tests_are_apart_and_labelled(case, shots, seed, split):
         assert set(truth[train]) == set(truth[truth > 0])
 
 
+def test_a_class_in_one_unit_only_leaves_labels_in_both_halves():
+    truth, group = np.repeat([1, 2], [1, 9]), np.repeat([0, 1, 2], [6, 2, 2])
+    for seed in range(40):
+        train, test = few_shot_split(truth, group, 2, seed, "group")
+        assert len(train) and len(test)
+
+
 def test_a_small_class_gives_half_of_its_pixels_and_seeds_differ():
     truth = np.repeat([1, 2], [100, 5])
     draws = [few_shot_split(truth, truth, 20, seed, "random")[0] for seed in (0, 0, 1)]
