@@ -15,7 +15,7 @@ from .presets import load_preset
 from .pretraining import pretrain_windows
 from .prompts import class_prompts, load_texts
 from .sampling import LabelledBlock
-from .scenes import Block
+from .scenes import Block, inside
 from .training import fit_views, margin_of, train_classifier
 from .windows import WindowSource
 
@@ -70,7 +70,7 @@ class ArrayModel:
         labelled = []
         for image, label in zip(images, labels, strict=True):
             block = self._block(image)
-            known = np.where(block.valid[m:-m, m:-m], label, 0).astype(np.int64)
+            known = np.where(inside(block.valid, m), label, 0).astype(np.int64)
             labelled.append(LabelledBlock(block, known, np.arange(1, known.size + 1).reshape(known.shape)))
         found = set(np.unique(np.concatenate([one.label.ravel() for one in labelled])).tolist()) - {0}
         if found != set(range(1, len(names) + 1)):
@@ -99,7 +99,7 @@ class ArrayModel:
             raise ValueError("call pretrain and fewshot before classify")
         block, m = self._block(image), self._margin
         found = self._classifier.probabilities(self._classifier.engine(self.device), block, m)
-        valid = block.valid[m:-m, m:-m]
+        valid = inside(block.valid, m)
         probability = np.full((*valid.shape, found.shape[1]), np.nan, np.float32)
         probability[valid] = found
         label = np.zeros(valid.shape, np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .errors import RasterError
 from .images import read_with_margin
 from .labels import LabelledPixels
-from .scenes import Block, Scene
+from .scenes import Block, Scene, inside
 from .tiles import Tile, tiles_of
 
 BUDGET = 2**18  # pixels held in memory for pretraining: 150 MB at 144 bands
@@ -34,7 +34,7 @@ def sample_blocks(scenes: Sequence[Scene], margin: int, *, budget: int = BUDGET,
             kept = max(1, round(len(tiles) * budget / total))
             tiles = [tiles[i] for i in sorted(rng.choice(len(tiles), kept, replace=False))]
         read = [read_with_margin(scene, *tile, margin) for tile in tiles]
-        read = [block for block in read if block.valid[margin:-margin, margin:-margin].any()]
+        read = [block for block in read if inside(block.valid, margin).any()]
         if not read:
             raise RasterError(
                 scene.hsi_path, "has no valid pixel", "check its nodata value, the mask and the overlap with the LiDAR"

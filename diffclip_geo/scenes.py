@@ -56,6 +56,12 @@ class Block(NamedTuple):
     valid: NDArray[np.bool_]  # [h, w]
 
 
+def inside(pixels: NDArray, margin: int) -> NDArray:
+    """What lies inside a margin: `[H, W, …]` → `[H − 2·margin, W − 2·margin, …]`."""
+    height, width = pixels.shape[:2]
+    return pixels[margin : height - margin, margin : width - margin]
+
+
 @dataclass(frozen=True)
 class Scene:
     """One image with its LiDAR, described by values only: cheap to copy, picklable, safe to read from many threads.

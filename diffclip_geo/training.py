@@ -19,7 +19,7 @@ from .nn.encoder import Encoder
 from .normalisation import Array
 from .presets import Preset
 from .sampling import LabelledBlock
-from .scenes import Block
+from .scenes import Block, inside
 from .temperature import fit_temperature, softmax
 from .views import REACH, View
 from .windows import WindowSource
@@ -52,7 +52,7 @@ def train_classifier(
     comes from the scores that shots get when their polygon is left out. `head` and `text_vectors` are those of
     `train_language_model`.
     """
-    wanted = [(one.label > 0) & _core(one.block.valid, margin) for one in labelled]
+    wanted = [(one.label > 0) & inside(one.block.valid, margin) for one in labelled]
     label = np.concatenate([one.label[want] for one, want in zip(labelled, wanted, strict=True)]) - 1
     group = np.concatenate([one.group[want] for one, want in zip(labelled, wanted, strict=True)])
     side = preset.encoder.window
@@ -88,7 +88,7 @@ def train_classifier(
             sample = np.sort(rng.permutation(len(pixels))[:SCENE_SAMPLE])
         mine = np.concatenate(
             [
-                view(one.block, margin)[want[_core(one.block.valid, margin)]]
+                view(one.block, margin)[want[inside(one.block.valid, margin)]]
                 for one, want in zip(labelled, wanted, strict=True)
             ]
         )
@@ -130,7 +130,3 @@ def _fair_sample(label: NDArray[np.integer], most: int, rng: np.random.Generator
 
 def _spread(scores: Array) -> float:
     return float(scores.std(0).mean())
-
-
-def _core(mask: np.ndarray, margin: int) -> np.ndarray:
-    return mask[margin : mask.shape[0] - margin, margin : mask.shape[1] - margin]

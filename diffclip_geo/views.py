@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from .normalisation import Array, ChannelTransform, noise_whitening
-from .scenes import Block
+from .scenes import Block, inside
 
 SCALES = (1.0, 2.0, 3.5)  # standard deviations of the Gaussians, in pixels
 REACH = 14  # pixels: 4 standard deviations of the widest
@@ -45,11 +45,11 @@ class View:
         for scale in SCALES:
             rho = float(np.clip(_correlation(whitened, valid, round(LAG * scale), total), 0.02, 0.98))
             shares.append(min(1.0, (rho / (1 - rho)) ** 2))
-            inside = [
-                _core(smooth(z, mask, scale), margin)[_core(mask, margin)]
+            smoothed = [
+                inside(smooth(z, mask, scale), margin)[inside(mask, margin)]
                 for z, mask in zip(whitened, valid, strict=True)
             ]
-            spreads.append(np.concatenate(inside).var(0).sum())
+            spreads.append(np.concatenate(smoothed).var(0).sum())
         weights = np.sqrt(np.array(shares) / sum(shares) / np.maximum(spreads, 1e-12))
         return cls(transform, weights.astype(np.float32))
 
@@ -59,9 +59,9 @@ class View:
         `margin` is how far around its core the block was read, at least `REACH`.
         """
         whitened = self.transform(_stack(block))
-        core = _core(block.valid, margin)
+        core = inside(block.valid, margin)
         parts = [whitened, *(smooth(whitened, block.valid, scale) for scale in SCALES)]
-        return np.concatenate([w * _core(part, margin)[core] for w, part in zip(self.weights, parts, strict=True)], -1)
+        return np.concatenate([w * inside(part, margin)[core] for w, part in zip(self.weights, parts, strict=True)], -1)
 
     def to_dict(self) -> dict[str, Any]:
         """Lists, for JSON."""
@@ -101,7 +101,3 @@ def _correlation(images: Sequence[Array], valid: Sequence[NDArray[np.bool_]], la
 
 def _stack(block: Block) -> Array:
     return np.ascontiguousarray(np.concatenate([block.hsi, block.lidar]).transpose(1, 2, 0))
-
-
-def _core(image: NDArray, margin: int) -> NDArray:
-    return image[margin : image.shape[0] - margin, margin : image.shape[1] - margin]

@@ -26,7 +26,7 @@ from ..presets import Preset, load_preset
 from ..pretraining import build_encoder, pretrain_windows
 from ..prompts import class_prompts, load_texts
 from ..sampling import LabelledBlock
-from ..scenes import Block
+from ..scenes import Block, inside
 from ..tensorfiles import load_facts, load_tensors, save_tensors
 from ..training import fit_views, margin_of, train_classifier
 from ..views import View
@@ -266,7 +266,7 @@ class Mosaic:
 
     def core(self, margin: int) -> NDArray[np.bool_]:
         """Validity inside the outer margin."""
-        return self.block.valid[margin:-margin, margin:-margin]
+        return inside(self.block.valid, margin)
 
 
 def _some(core: torch.Tensor, count: int) -> torch.Tensor:

@@ -34,7 +34,7 @@ from ..polygons import write_polygons
 from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
 from ..quicklook import Marks, rgb_composite, write_quicklook
-from ..scenes import Scene
+from ..scenes import Scene, inside
 from ..schedulers import open_executor
 from ..setmaps import pack_sets, sets_path
 from ..tiles import Tile, stream, tiles_of
@@ -141,11 +141,11 @@ def classify(
     outputs = [*products.files(label_path), picture, record]
     inputs = scene.files
     check_outputs(outputs, overwrite, inputs)
-    classifier = load_classifier(place)
+    where = pick_device(device)
+    classifier, _ = _engine(place, _version(place), where)
     if say:
         for note in scene.notes:
             say(note)
-    where = pick_device(device)
     workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
     threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
     threshold = None if sets is None else _threshold(classifier, sets, say)
@@ -276,7 +276,7 @@ class _TileWork:
     ) -> None:
         self.scene, self.workspace, self.device, self.confidence = scene, workspace, device, confidence
         self.proba, self.threshold = proba, threshold
-        self.version = workspace.classifier.stat().st_mtime_ns
+        self.version = _version(workspace)
 
     def __call__(
         self, tile: Tile
@@ -284,20 +284,20 @@ class _TileWork:
         classifier, engine = _engine(self.workspace, self.version, self.device)
         margin = classifier.margin
         block = read_with_margin(self.scene, *tile, margin)
-        valid = block.valid[margin:-margin, margin:-margin]
+        valid = inside(block.valid, margin)
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
         shape = (len(classifier.classes), *valid.shape)
         every = np.full(shape, np.nan, np.float32) if self.proba else None
-        inside = np.zeros(shape, bool) if self.threshold is not None else None
+        members = np.zeros(shape, bool) if self.threshold is not None else None
         if valid.any():
             probabilities = classifier.probabilities(engine, block, margin)
             label[valid] = probabilities.argmax(-1) + 1
             sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
             if every is not None:
                 every[:, valid] = probabilities.T
-            if inside is not None and self.threshold is not None:
-                inside[:, valid] = class_sets(probabilities, self.threshold).T
-        return label, sure, every, None if inside is None else pack_sets(inside)
+            if members is not None and self.threshold is not None:
+                members[:, valid] = class_sets(probabilities, self.threshold).T
+        return label, sure, every, None if members is None else pack_sets(members)
 
 
 @lru_cache(maxsize=2)
@@ -307,6 +307,11 @@ def _load_engine(workspace: Workspace, version: int, device: torch.device) -> tu
 
 
 _loading = Lock()
+
+
+def _version(workspace: Workspace) -> int:
+    """When the classifier was written; 0 for none, which loading it will tell."""
+    return workspace.classifier.stat().st_mtime_ns if workspace.classifier.is_file() else 0
 
 
 def _engine(workspace: Workspace, version: int, device: torch.device) -> tuple[Classifier, ExactEngine]:

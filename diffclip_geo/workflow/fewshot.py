@@ -25,7 +25,7 @@ from ..plots import plot_losses, write_columns
 from ..presets import Preset
 from ..prompts import class_prompts, load_texts
 from ..sampling import LabelledBlock, labelled_blocks, sample_blocks
-from ..scenes import Scene
+from ..scenes import Scene, inside
 from ..tensorfiles import file_hash, load_tensors
 from ..text_weights import clip_text_embeddings
 from ..training import margin_of, train_classifier
@@ -204,7 +204,7 @@ def _count_valid(
     names = pixels.classes.names
     if len(names) < 2:
         raise LabelError(labels, f"has one class only ({names[0]})", "label at least two classes")
-    found = [one.label[one.block.valid[margin:-margin, margin:-margin]] for one in labelled]
+    found = [one.label[inside(one.block.valid, margin)] for one in labelled]
     count = np.bincount(np.concatenate([f.ravel() for f in found]), minlength=len(names) + 1)[1:]
     if not count.all():
         lost = names[int(np.flatnonzero(count == 0)[0])]
