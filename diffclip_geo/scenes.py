@@ -184,16 +184,25 @@ class Scene:
                 valid &= self._read_derived(dataset, nodata, window, layers, lidar[len(lidar) - len(self.derived) :])
             else:
                 valid &= _read_lidar(dataset, nodata, window, layers)
-        if isinstance(files.mask, PolygonMask):
-            valid &= files.mask.covers(window)
-        elif files.mask is not None:
-            layer = read_view(files.mask, window, [1])[0]
-            valid &= (layer != 0) & ~is_nodata(layer, files.mask.nodata)
-            own = mask_window(files.mask, window)
-            valid &= True if own is None else own
+        valid &= _read_mask(files.mask, window)
         hsi[:, ~valid] = 0
         lidar[:, ~valid] = 0
         return Block(hsi, lidar, valid)
+
+    def may_be_valid(self, row: int, column: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Which pixels of a window may be valid, [h, w], judged from the mask and one band alone: False is certain.
+
+        Raises RasterError like `read`.
+        """
+        window = Window(column, row, width, height)
+        files = _open_files.of(self)
+        valid = _read_mask(files.mask, window)
+        if valid.any() and self.image_grid is None:
+            index = self.band_indices[len(self.band_indices) // 2]
+            valid &= ~_missing(read_view(files.hsi, window, [index + 1]), [files.hsi.nodatavals[index]])[0]
+            own = mask_window(files.hsi, window)
+            valid &= True if own is None else own
+        return valid
 
     def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
         """Bands of the image (from 0) thinned to [N, height, width] over the whole grid; NaN is nodata."""
@@ -461,6 +470,18 @@ def _open_mask(path: Path, grid: Grid) -> Raster | PolygonMask:
     source = open_raster(path)
     same = align(path, source, grid).resampling == "none"
     return on_grid(source, grid, "none" if same else "nearest", source.nodata)
+
+
+def _read_mask(mask: Raster | PolygonMask | None, window: Window) -> NDArray[np.bool_]:
+    """Which pixels of a window the mask leaves, [h, w]."""
+    if mask is None:
+        return np.ones((window.height, window.width), bool)
+    if isinstance(mask, PolygonMask):
+        return mask.covers(window)
+    layer = read_view(mask, window, [1])[0]
+    own = mask_window(mask, window)
+    left: NDArray[np.bool_] = (layer != 0) & ~is_nodata(layer, mask.nodata)
+    return left if own is None else left & own
 
 
 def _read_hsi(dataset: Raster, indices: Sequence[int], window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -12,6 +12,7 @@ from raster_files import NORTH_UP, UTM, real_scene, spectra, write_envi, write_r
 from rasterio.crs import CRS
 from rasterio.warp import transform as reproject_points
 
+from diffclip_geo import scenes
 from diffclip_geo.errors import DiffClipGeoError, RasterError
 from diffclip_geo.grid import Grid
 from diffclip_geo.scenes import Scene, agree, find_scenes
@@ -103,8 +104,10 @@ def test_no_nan_infinity_or_nodata_leaves_a_scene(tmp_path_factory, data):
     expected = np.ones((8, 7), bool)
     for values in images.values():
         expected &= (np.isfinite(values) & (np.abs(values) < 1e30) & (values != -9999)).all(axis=0)
-    block = Scene.open(folder / "hsi.tif", [folder / "lidar.tif"]).read(0, 0, 8, 7)
+    scene = Scene.open(folder / "hsi.tif", [folder / "lidar.tif"])
+    block = scene.read(0, 0, 8, 7)
     np.testing.assert_array_equal(block.valid, expected)
+    assert scene.may_be_valid(0, 0, 8, 7)[expected].all()
     assert np.isfinite(block.hsi).all()
     assert np.isfinite(block.lidar).all()
     assert not block.hsi[:, ~expected].any()
@@ -152,6 +155,25 @@ def test_mask_takes_pixels_out_on_any_grid(pair, tmp_path):
     block = Scene.open(pair[0], [pair[1]], mask=tmp_path / "mask.tif").read(*WHOLE)
     assert not block.valid[:4].any()
     assert block.valid[4:].all()
+
+
+def test_one_band_and_the_mask_tell_what_is_surely_invalid(pair, tmp_path, monkeypatch):
+    mask = np.ones((12, 10), np.uint8)
+    mask[:4] = 0
+    values = spectra(5, 12, 10)
+    values[:, 10:] = -9999
+    write_raster(tmp_path / "mask.tif", mask)
+    scene = Scene.open(write_raster(tmp_path / "a.tif", values, nodata=-9999.0), mask=tmp_path / "mask.tif")
+    read, read_view = [], scenes.read_view
+
+    def noted(view, window, bands=None):
+        read.append(bands)
+        return read_view(view, window, bands)
+
+    monkeypatch.setattr(scenes, "read_view", noted)
+    valid = scene.may_be_valid(*WHOLE)
+    assert valid[4:10].all() and not valid[:4].any() and not valid[10:].any()
+    assert all(len(bands) == 1 for bands in read)
 
 
 def test_constant_and_empty_bands_are_dropped(tmp_path):

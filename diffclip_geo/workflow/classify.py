@@ -7,37 +7,32 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .. import __version__
 from ..atomic import FileSet, check_outputs
 from ..classes import ClassTable
 from ..classifier import Classifier, load_classifier
-from ..confidence import MEASURES, confidence_of
-from ..conformal import class_sets
+from ..confidence import MEASURES
 from ..devices import pick_device
+from ..engines import EngineSpec
 from ..errors import OptionError
-from ..exact import ExactEngine
 from ..exclusion import read_training_pixels
-from ..images import read_with_margin
 from ..maps import MEASURE_TAG, confidence_path, probabilities_path
 from ..polygons import write_polygons
 from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
 from ..quicklook import Marks, rgb_composite, write_quicklook
-from ..scenes import Scene, inside
+from ..scenes import Scene
 from ..schedulers import open_executor
-from ..setmaps import pack_sets, sets_path
-from ..tiles import Tile, stream, tiles_of
+from ..setmaps import sets_path
+from ..tiles import stream, tiles_of
+from ..tilework import Layers, TileWork
 from ..workspace import Workspace
 from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
@@ -142,14 +137,15 @@ def classify(
     inputs = scene.files
     check_outputs(outputs, overwrite, inputs)
     where = pick_device(device)
-    classifier, _ = _engine(place, _version(place), where)
+    engine = EngineSpec.exact(place, where)
+    classes = engine.load().classes
     if say:
         for note in scene.notes:
             say(note)
     workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
     threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
-    threshold = None if sets is None else _threshold(classifier, sets, say)
-    work = _TileWork(scene, place, where, confidence, proba, threshold)
+    threshold = None if sets is None else _threshold(load_classifier(place), sets, say)
+    work = TileWork(scene, engine, Layers(confidence, proba, threshold))
     facts: dict[str, Any] = {
         "program": f"diffclip-geo {__version__}",
         "inputs": [file_facts(path) for path in inputs],
@@ -165,7 +161,7 @@ def classify(
     with FileSet(label_path, overwrite=overwrite) as files:
         with (
             MapWriters(
-                label_path, scene.grid, classifier.classes, products, definition, tags, {MEASURE_TAG: confidence}, files
+                label_path, scene.grid, classes, products, definition, tags, {MEASURE_TAG: confidence}, files
             ) as maps,
             open_executor(scheduler, workers, threads) as (executor, at_once),
             tqdm(
@@ -176,9 +172,10 @@ def classify(
                 disable=not progress,
             ) as bar,
         ):
-            for where_, (label, sure, probabilities, packed) in stream(tiles, work, executor, in_flight=at_once + 1):
-                maps.write(where_.row, where_.column, label, sure, probabilities, packed)
-                bar.update(label.size)
+            for place_, done in stream(tiles, work, executor, in_flight=at_once + 1):
+                if done is not None:
+                    maps.write(place_.row, place_.column, done.label, done.confidence, done.probabilities, done.sets)
+                bar.update(place_.height * place_.width)
         pixels = sum(maps.counts)
         seconds = time.perf_counter() - started
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -197,9 +194,7 @@ def classify(
         marks=_labels_used(place, scene),
         overwrite=overwrite,
     )
-    return Classification(
-        label_path, certainty_path, picture, tuple(others), classifier.classes, maps.counts, pixels, seconds
-    )
+    return Classification(label_path, certainty_path, picture, tuple(others), classes, maps.counts, pixels, seconds)
 
 
 def classify_scenes(
@@ -257,67 +252,6 @@ def _labels_used(place: Workspace, scene: Scene) -> Marks | None:
     where, row, column, value = read_training_pixels(place.training_pixels)
     mine = np.isin(where, numbers)
     return Marks(row[mine], column[mine], value[mine]) if mine.any() else None
-
-
-class _TileWork:
-    """Labels and confidence [h, w] of a tile, probabilities [K, h, w] and packed class sets if wanted.
-
-    Small to send: a process loads the classifier from the workspace once, and all its threads use one engine.
-    """
-
-    def __init__(
-        self,
-        scene: Scene,
-        workspace: Workspace,
-        device: torch.device,
-        confidence: str,
-        proba: bool = False,
-        threshold: float | None = None,
-    ) -> None:
-        self.scene, self.workspace, self.device, self.confidence = scene, workspace, device, confidence
-        self.proba, self.threshold = proba, threshold
-        self.version = _version(workspace)
-
-    def __call__(
-        self, tile: Tile
-    ) -> tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.uint32] | None]:
-        classifier, engine = _engine(self.workspace, self.version, self.device)
-        margin = classifier.margin
-        block = read_with_margin(self.scene, *tile, margin)
-        valid = inside(block.valid, margin)
-        label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
-        shape = (len(classifier.classes), *valid.shape)
-        every = np.full(shape, np.nan, np.float32) if self.proba else None
-        members = np.zeros(shape, bool) if self.threshold is not None else None
-        if valid.any():
-            probabilities = classifier.probabilities(engine, block, margin)
-            label[valid] = probabilities.argmax(-1) + 1
-            sure[valid] = confidence_of(torch.from_numpy(probabilities), self.confidence).numpy()
-            if every is not None:
-                every[:, valid] = probabilities.T
-            if members is not None and self.threshold is not None:
-                members[:, valid] = class_sets(probabilities, self.threshold).T
-        return label, sure, every, None if members is None else pack_sets(members)
-
-
-@lru_cache(maxsize=2)
-def _load_engine(workspace: Workspace, version: int, device: torch.device) -> tuple[Classifier, ExactEngine]:
-    classifier = load_classifier(workspace)
-    return classifier, classifier.engine(device)
-
-
-_loading = Lock()
-
-
-def _version(workspace: Workspace) -> int:
-    """When the classifier was written; 0 for none, which loading it will tell."""
-    return workspace.classifier.stat().st_mtime_ns if workspace.classifier.is_file() else 0
-
-
-def _engine(workspace: Workspace, version: int, device: torch.device) -> tuple[Classifier, ExactEngine]:
-    """The classifier of a workspace and its engine; `version` tells a newer one in the same place from the last."""
-    with _loading:
-        return _load_engine(workspace, version, device)
 
 
 def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], None] | None) -> float:

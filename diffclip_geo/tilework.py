@@ -1,0 +1,74 @@
+"""What is computed for one tile of a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .confidence import confidence_of
+from .conformal import class_sets
+from .engines import EngineSpec
+from .images import read_with_margin
+from .scenes import Scene, inside
+from .setmaps import pack_sets
+from .tiles import Tile
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What is wanted of every pixel besides its class."""
+
+    confidence: str  # one of `confidence.MEASURES`
+    proba: bool = False  # the probability of every class
+    threshold: float | None = None  # the least probability of a class in a class set
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """The pixels of a tile; label 0 and confidence NaN where invalid."""
+
+    label: NDArray[np.uint16]  # [h, w]
+    confidence: NDArray[np.float32]  # [h, w]
+    probabilities: NDArray[np.float32] | None = None  # [K, h, w]
+    sets: NDArray[np.uint32] | None = None  # [1 or 2, h, w], see `setmaps.pack_sets`
+
+
+@dataclass(frozen=True)
+class TileWork:
+    """The function of a tile. Small to send: a process loads the engine once, and all its threads use it."""
+
+    scene: Scene
+    engine: EngineSpec
+    layers: Layers
+
+    def __call__(self, tile: Tile) -> TileResult | None:
+        """The pixels of `tile`, or None when none of them is valid."""
+        if not self.scene.may_be_valid(*tile).any():
+            return None
+        engine = self.engine.load()
+        block = read_with_margin(self.scene, *tile, engine.margin)
+        valid = inside(block.valid, engine.margin)
+        if not valid.any():
+            return None
+        found = engine.probabilities(block, engine.margin)
+        label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
+        label[valid] = found.argmax(-1) + 1
+        sure[valid] = confidence_of(torch.from_numpy(found), self.layers.confidence).numpy()
+        return TileResult(label, sure, self._every(found, valid), self._sets(found, valid))
+
+    def _every(self, found: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32] | None:
+        if not self.layers.proba:
+            return None
+        every = np.full((found.shape[1], *valid.shape), np.nan, np.float32)
+        every[:, valid] = found.T
+        return every
+
+    def _sets(self, found: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint32] | None:
+        if self.layers.threshold is None:
+            return None
+        members = np.zeros((found.shape[1], *valid.shape), bool)
+        members[:, valid] = class_sets(found, self.layers.threshold).T
+        return pack_sets(members)
