@@ -20,13 +20,14 @@ import rasterio
 from numpy.typing import NDArray
 
 from diffclip_geo.images import read_with_margin
-from diffclip_geo.kernel import fit_kernel_ridge
-from diffclip_geo.presets import load_preset
+from diffclip_geo.kernel_heads import fit_kernel_heads
+from diffclip_geo.presets import BlendSettings, load_preset
 from diffclip_geo.scenes import Scene
 from diffclip_geo.simulation import simulate
 from diffclip_geo.suggestion import Pool, choose_points, uncertainty_of
 from diffclip_geo.temperature import fit_temperature, softmax
 from diffclip_geo.training import SCENE_SAMPLE, fit_views, margin_of
+from diffclip_geo.views import SCALES
 
 ROUNDS, PER_ROUND, START = 5, 5, 1
 SIZE = (96, 96)
@@ -37,7 +38,7 @@ class Ground:
     """Features of each view, class 0…K−1 and map place of every pixel of a scene."""
 
     views: list[NDArray[np.float32]]
-    weights: tuple[float, float]
+    blend: BlendSettings
     label: NDArray[np.int64]
     place: NDArray[np.float64]
     classes: int
@@ -58,18 +59,22 @@ def ground_of(seed: int, folder: Path) -> Ground:
     place = np.column_stack(scene.grid.centre_of(row, column))[label >= 0]
     label = label[label >= 0]
     _, label = np.unique(label, return_inverse=True)
-    return Ground(views, (preset.blend.kernel, preset.blend.raw_kernel), label, place, int(label.max()) + 1)
+    return Ground(views, preset.blend, label, place, int(label.max()) + 1)
 
 
 def learn(ground: Ground, shots: NDArray[np.int64]) -> NDArray[np.float32]:
     """Class probabilities of every pixel from the labels of `shots`."""
     sample = np.random.default_rng(0).permutation(len(ground.label))[:SCENE_SAMPLE]
-    held_out = scores = np.zeros((), np.float32)
-    for weight, view in zip(ground.weights, ground.views, strict=True):
-        kernel, left_out = fit_kernel_ridge(
-            view[shots], ground.label[shots], np.arange(len(shots)), ground.classes, view[sample]
-        )
-        held_out, scores = held_out + weight * left_out, scores + weight * kernel(view)
+    heads, held_out = fit_kernel_heads(
+        ground.blend,
+        [view[shots] for view in ground.views],
+        ground.label[shots],
+        np.arange(len(shots)),
+        ground.classes,
+        [view[sample] for view in ground.views],
+        1 + len(SCALES),
+    )
+    scores = heads(ground.views)
     return softmax(scores / fit_temperature(held_out, ground.label[shots]))
 
 

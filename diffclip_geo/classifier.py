@@ -1,4 +1,4 @@
-"""The trained classifier: two kernel heads and the language model, blended into calibrated class probabilities."""
+"""The trained classifier: kernel heads and the language model, blended into calibrated class probabilities."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .classes import ClassTable
 from .conformal import HeldOutShots
 from .exact import ExactEngine
 from .images import SceneStats
-from .kernel import KernelRidge
+from .kernel import KernelRidge, Term
+from .kernel_heads import KernelHeads, head_weights
 from .language import LanguageModel, build_head, head_name
 from .nn.encoder import Encoder, EncoderConfig
 from .nn.fusion import ImageEncoder
@@ -24,6 +26,8 @@ from .tensorfiles import load_tensors, save_tensors
 from .views import REACH, View
 from .workspace import Workspace
 
+_TERM_FACTS = ("view", "metric", "share", "width")  # of a kernel, beside its arrays
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -33,7 +37,7 @@ class Classifier:
     stats: SceneStats
     model: LanguageModel
     views: tuple[View, ...]  # brightness-free, raw
-    kernels: tuple[KernelRidge, ...]  # one per view
+    kernels: KernelHeads | None
     blend: BlendSettings
     temperature: float
     held_out: HeldOutShots | None = None  # without kernel heads there is none
@@ -51,10 +55,7 @@ class Classifier:
         """Blended scores of the valid core pixels in row-major order; float32 `[pixels, K]`."""
         embedded = engine.embed(self.stats.normalise(block, margin))
         total = self.blend.language * self.model.scores(embedded)
-        weights = (self.blend.kernel, self.blend.raw_kernel)
-        for weight, view, kernel in zip(weights, self.views, self.kernels, strict=False):
-            total = total + weight * kernel(view(block, margin))
-        return total
+        return total if self.kernels is None else total + self.kernels([view(block, margin) for view in self.views])
 
     def probabilities(self, engine: ExactEngine, block: Block, margin: int) -> Array:
         """Calibrated class probabilities of the valid core pixels in row-major order; float32 `[pixels, K]`.
@@ -70,9 +71,12 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
     tensors["text"] = classifier.model.text
     head = classifier.model.head
     tensors |= {f"head.{name}": tensor for name, tensor in (head.state_dict() if head else {}).items()}
-    for number, kernel in enumerate(classifier.kernels):
-        tensors[f"kernel.{number}.shots"] = torch.from_numpy(kernel.shots)
+    kernels = () if classifier.kernels is None else classifier.kernels.heads
+    for number, kernel in enumerate(kernels):
         tensors[f"kernel.{number}.coefficients"] = torch.from_numpy(kernel.coefficients)
+        for place, term in enumerate(kernel.terms):
+            tensors[f"kernel.{number}.{place}.shots"] = torch.from_numpy(term.shots)
+            tensors[f"kernel.{number}.{place}.scale"] = torch.from_numpy(term.scale)
     if classifier.held_out is not None:
         tensors["held_out.score"] = torch.from_numpy(classifier.held_out.score)
         tensors["held_out.group"] = torch.from_numpy(classifier.held_out.group)
@@ -88,7 +92,9 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
                 "spread": classifier.model.spread,
                 "head": head_name(head),
             },
-            "kernel_widths": [kernel.width for kernel in classifier.kernels],
+            "kernels": [
+                [{name: getattr(term, name) for name in _TERM_FACTS} for term in kernel.terms] for kernel in kernels
+            ],
         },
     )
 
@@ -112,16 +118,27 @@ def load_classifier(workspace: Workspace) -> Classifier:
         SceneStats.from_dict(facts["stats"]),
         LanguageModel(image.eval(), text, language["temperature"], language["spread"], head),
         tuple(View.from_dict(one) for one in facts["views"]),
-        tuple(
-            KernelRidge(tensors[f"kernel.{i}.shots"].numpy(), tensors[f"kernel.{i}.coefficients"].numpy(), width)
-            for i, width in enumerate(trained["kernel_widths"])
-        ),
+        _load_kernels(trained["kernels"], tensors, preset.blend),
         preset.blend,
         trained["temperature"],
         HeldOutShots(tensors["held_out.score"].numpy(), tensors["held_out.group"].numpy())
         if "held_out.score" in tensors
         else None,
     )
+
+
+def _load_kernels(
+    facts: Sequence[Sequence[Mapping[str, Any]]], tensors: Mapping[str, Tensor], blend: BlendSettings
+) -> KernelHeads | None:
+    heads = []
+    for number, terms in enumerate(facts):
+        arrays = [
+            [tensors[f"kernel.{number}.{place}.{name}"].numpy() for name in ("scale", "shots")]
+            for place in range(len(terms))
+        ]
+        fitted = tuple(Term(**one, scale=scale, shots=shots) for one, (scale, shots) in zip(terms, arrays, strict=True))
+        heads.append(KernelRidge(fitted, tensors[f"kernel.{number}.coefficients"].numpy()))
+    return KernelHeads(tuple(heads), tuple(head_weights(blend).values())) if heads else None
 
 
 def empty_encoder(preset: Preset, channels: Sequence[int]) -> Encoder:

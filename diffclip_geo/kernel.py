@@ -4,49 +4,105 @@ shots per class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from .normalisation import Array
 
-GAMMA = 0.5  # of the Gaussian kernel, in units of 1 / (2 · total variance of the scene)
 ROWS = 1024  # pixels whose kernel is held at a time
-RIDGE = 0.3  # for a class of average size
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """What makes pixels alike: a kernel on the features of one view.
+
+    gaussian: exp(−γ ‖a − b‖² / 2V) with V the total variance over the scene. Smooth, it carries far from the shots.
+    laplace: exp(−γ ‖a − b‖₁ / D) with D the mean distance from the median. Its peak at the shots and its independence
+    of single features make it local, as ensembles of random trees are, whose partitions have it as their limit.
+    """
+
+    view: int
+    metric: str
+    gamma: float
+    share: float = 1.0
+    equal_scales: bool = False  # every scale of the view counts alike, however coherent the scene is there
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A classifier by its similarities, of which the weighted mean is taken, and its ridge for a class of average
+    size.
+    """
+
+    similarities: tuple[Similarity, ...]
+    ridge: float
+
+
+@dataclass(frozen=True)
+class Term:
+    """A similarity fitted to a scene, and the shots to compare with."""
+
+    view: int
+    metric: str
+    share: float
+    width: float
+    scale: Array  # [F], multiplies the features
+    shots: Array  # [shots, F], multiplied by it
+
+    def __call__(self, pixels: Array) -> NDArray[np.float64]:
+        """Similarity of features `[N, F]` to the shots, times the share; `[N, shots]`."""
+        kernel = gaussian_kernel if self.metric == "gaussian" else laplace_kernel
+        return self.share * kernel(pixels * self.scale, self.shots, self.width)
 
 
 @dataclass(frozen=True)
 class KernelRidge:
     """Scores of the classes: k(x, shots) · coefficients, in units of their spread over the unlabelled scene."""
 
-    shots: Array  # [shots, F]
+    terms: tuple[Term, ...]
     coefficients: Array  # [shots, K]
-    width: float
 
-    def __call__(self, pixels: Array) -> Array:
-        """Scores `[pixels, K]` of features `[pixels, F]`."""
-        scores = np.zeros((len(pixels), self.coefficients.shape[1]), np.float32)
-        for start in range(0, len(pixels), ROWS):
+    def __call__(self, views: Sequence[Array]) -> Array:
+        """Scores `[pixels, K]` of the features `[pixels, F]` of each view."""
+        count = len(views[self.terms[0].view])
+        scores = np.zeros((count, self.coefficients.shape[1]), np.float32)
+        for start in range(0, count, ROWS):
             piece = slice(start, start + ROWS)
-            scores[piece] = gaussian_kernel(pixels[piece], self.shots, self.width) @ self.coefficients
+            scores[piece] = kernel_of(self.terms, [view[piece] for view in views]) @ self.coefficients
         return scores
 
 
+def kernel_of(terms: Sequence[Term], views: Sequence[Array]) -> NDArray[np.float64]:
+    """Similarity `[N, shots]` of the features `[N, F]` of each view to the shots."""
+    return sum((term(views[term.view]) for term in terms[1:]), start=terms[0](views[terms[0].view]))
+
+
 def fit_kernel_ridge(
-    shots: Array, label: NDArray[np.integer], group: NDArray[np.integer], classes: int, scene: Array
+    recipe: Recipe,
+    shots: Sequence[Array],
+    label: NDArray[np.integer],
+    group: NDArray[np.integer],
+    classes: int,
+    scene: Sequence[Array],
+    scales: int = 1,
 ) -> tuple[KernelRidge, Array]:
     """The classifier, and the scores `[N, K]` that each shot gets when its whole group (polygon) is left out of
     training.
 
-    `shots` `[N, F]` belong to the classes `label` 0…K−1; `scene` `[M, F]` are unlabelled pixels that set width and
-    units. The ridge grows with the size of a class, so that a class with few shots is not drowned by one with many.
-    Leaving out is exact and in closed form: with A = K + ridge, the residuals of a group B are (A⁻¹_BB)⁻¹ (A⁻¹Y)_B.
+    `shots` `[N, F]` belong to the classes `label` 0…K−1; `scene` `[M, F]` are unlabelled pixels that set widths and
+    units; both are one array per view, whose features are those of `scales` in turn. The ridge grows with the size of a
+    class, so that a class with few shots is not drowned by one with many. Leaving out is exact and in closed form: with
+    A = K + ridge, the residuals of a group B are (A⁻¹_BB)⁻¹ (A⁻¹Y)_B.
     """
+    total = sum(one.share for one in recipe.similarities)
+    terms = tuple(_fit_term(one, total, shots[one.view], scene[one.view], scales) for one in recipe.similarities)
     size = np.bincount(label, minlength=classes)
-    width = 2 * float(scene.var(0).sum()) / GAMMA
-    kernel = gaussian_kernel(shots, shots, width)
-    kernel[np.diag_indices_from(kernel)] += RIDGE * size[label] / size[size > 0].mean()
+    kernel = kernel_of(terms, shots)
+    kernel[np.diag_indices_from(kernel)] += recipe.ridge * size[label] / size[size > 0].mean()
     target = np.eye(classes)[label] - 1 / classes
     inverse = np.linalg.inv(kernel)
     coefficients = inverse @ target
@@ -54,8 +110,24 @@ def fit_kernel_ridge(
     for one in np.unique(group):
         left = np.flatnonzero(group == one)
         held_out[left] = target[left] - np.linalg.solve(inverse[np.ix_(left, left)], coefficients[left])
-    spread = max(float((gaussian_kernel(scene, shots, width) @ coefficients).std(0).mean()), 1e-12)
-    return KernelRidge(shots, (coefficients / spread).astype(np.float32), width), (held_out / spread).astype(np.float32)
+    spread = max(float((kernel_of(terms, scene) @ coefficients).std(0).mean()), 1e-12)
+    return KernelRidge(terms, (coefficients / spread).astype(np.float32)), (held_out / spread).astype(np.float32)
+
+
+def _fit_term(similarity: Similarity, total: float, shots: Array, scene: Array, scales: int) -> Term:
+    """Width and scales of a similarity, from the scene; its share as part of the `total` of all."""
+    scale = np.ones(scene.shape[1], np.float32)
+    if similarity.equal_scales:
+        variance = scene.var(0, dtype=np.float64).reshape(scales, -1).sum(1)
+        each = np.where(variance > 0, 1 / np.sqrt(np.where(variance > 0, variance, 1)), 0)
+        scale = np.repeat(each, scene.shape[1] // scales).astype(np.float32)
+    seen = scene * scale
+    if similarity.metric == "gaussian":
+        width = 2 * float(seen.var(0).sum())
+    else:
+        width = float(np.abs(seen - np.median(seen, 0)).sum(1, dtype=np.float64).mean())
+    width = max(width, 1e-12) / similarity.gamma
+    return Term(similarity.view, similarity.metric, similarity.share / total, width, scale, shots * scale)
 
 
 def gaussian_kernel(a: Array, b: Array, width: float) -> NDArray[np.float64]:
@@ -66,4 +138,10 @@ def gaussian_kernel(a: Array, b: Array, width: float) -> NDArray[np.float64]:
     a, b = a.astype(np.float64), b.astype(np.float64)
     square = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
     kernel: NDArray[np.float64] = np.exp(-np.maximum(square, 0) / width)
+    return kernel
+
+
+def laplace_kernel(a: Array, b: Array, width: float) -> NDArray[np.float64]:
+    """exp(−‖a − b‖₁ / width) of all pairs; `[N, F]`, `[M, F]` → `[N, M]`."""
+    kernel: NDArray[np.float64] = np.exp(-cdist(a, b, "cityblock") / width)
     return kernel

@@ -84,6 +84,8 @@ class BlendSettings:
     language: float  # similarity to the class texts
     kernel: float  # kernel head on brightness-free components
     raw_kernel: float  # kernel head on components with brightness
+    local_kernel: float  # kernel head on both, that looks close around the shots
+    context_kernel: float  # the same, in which all scales count alike
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from .classes import ClassTable
 from .classifier import Classifier
 from .conformal import HeldOutShots
 from .images import SceneStats
-from .kernel import fit_kernel_ridge
+from .kernel_heads import fit_kernel_heads, head_weights
 from .language import TrainingRecord, train_language_model
 from .nn.encoder import Encoder
 from .normalisation import Array
@@ -75,34 +75,31 @@ def train_classifier(
     )
     blend = preset.blend
     if not views:
-        return Classifier(classes, stats, model, (), (), blend, blend.language / model.spread), losses
+        return Classifier(classes, stats, model, (), None, blend, blend.language / model.spread), losses
     rng = np.random.default_rng(seed)
     kept = _fair_sample(label, MOST_SHOTS, rng)
-    kernels = []
-    held_out = everywhere = np.zeros((), np.float32)
-    weights = (blend.kernel, blend.raw_kernel)
-    sample = None
-    for weight, view in zip(weights, views, strict=True):
-        pixels = np.concatenate([view(block, margin) for block in scene])
-        if sample is None:
-            sample = np.sort(rng.permutation(len(pixels))[:SCENE_SAMPLE])
-        mine = np.concatenate(
-            [
-                view(one.block, margin)[want[inside(one.block.valid, margin)]]
-                for one, want in zip(labelled, wanted, strict=True)
-            ]
-        )
-        kernel, left_out = fit_kernel_ridge(mine[kept], label[kept], group[kept], len(classes), pixels[sample])
-        kernels.append(kernel)
-        held_out = held_out + weight * left_out
-        everywhere = everywhere + weight * kernel(pixels[sample])
+    mine: list[Array] = []
+    pixels: list[Array] = []
+    for view in views:
+        everything = np.concatenate([view(block, margin) for block in scene])
+        if not pixels:
+            sample = np.sort(rng.permutation(len(everything))[:SCENE_SAMPLE])
+        pixels.append(everything[sample])
+        shown = [
+            view(one.block, margin)[want[inside(one.block.valid, margin)]]
+            for one, want in zip(labelled, wanted, strict=True)
+        ]
+        mine.append(np.concatenate(shown)[kept])
+    scales = len(views[0].weights)
+    kernels, held_out = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
+    everywhere = kernels(pixels)
     # The language model is not trained again without each polygon: its share is taken to widen the scores as
     # independent scores of unit spread would, and the temperature with them.
     widening = np.hypot(_spread(everywhere), blend.language) / _spread(everywhere)
     narrow = fit_temperature(held_out, label[kept])
     shots_left_out = HeldOutShots.of(softmax(held_out / narrow), label[kept], group[kept])
     temperature = narrow * float(widening)
-    return Classifier(classes, stats, model, tuple(views), tuple(kernels), blend, temperature, shots_left_out), losses
+    return Classifier(classes, stats, model, tuple(views), kernels, blend, temperature, shots_left_out), losses
 
 
 def margin_of(preset: Preset) -> int:
@@ -112,7 +109,7 @@ def margin_of(preset: Preset) -> int:
 
 def fit_views(blocks: Sequence[Block], margin: int, preset: Preset) -> tuple[View, ...]:
     """The views that the preset's blend asks for: brightness-free and raw, or none."""
-    if not (preset.blend.kernel or preset.blend.raw_kernel):
+    if not head_weights(preset.blend):
         return ()
     components = preset.input.components
     return tuple(View.fit(blocks, margin, components=components, brightness_free=free) for free in (True, False))

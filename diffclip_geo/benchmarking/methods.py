@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import OptionError
+from ..kernel_heads import RECIPES
 from ..prompts import PROMPTS
 from .networks import NetworkMethod
 from .peers import PeerMethod
@@ -37,15 +38,26 @@ _IDLE_NETWORK: dict[str, dict[str, Any]] = {
 KERNELS = _from(
     OURS, "no-language", "without the language model", blend={"language": 0.0}, pretrained=False, **_IDLE_NETWORK
 )
+_SHORT = {name: name.removesuffix("_kernel").replace("kernel", "smooth") for name in RECIPES}
 EXPERTS = (
     KERNELS,
-    _from(KERNELS, "no-kernel", "the kernel head that sees brightness, alone", blend={"kernel": 0.0}),
-    _from(KERNELS, "no-raw", "the brightness-free kernel head, alone", blend={"raw_kernel": 0.0}),
-    _from(KERNELS, "no-whitening", "both kernel heads, on standardised bands", whitened=False),
-    _from(KERNELS, "no-context", "both kernel heads, on single pixels", context=False),
-    _from(OURS, "no-kernel", "without the brightness-free kernel head", blend={"kernel": 0.0}),
-    _from(OURS, "no-raw", "without the kernel head that sees brightness", blend={"raw_kernel": 0.0}),
-    _from(OURS, "language-only", "without both kernel heads", blend={"kernel": 0.0, "raw_kernel": 0.0}),
+    *(
+        _from(KERNELS, f"no-{_SHORT[name]}", f"and without the {_SHORT[name]} head", blend={name: 0.0})
+        for name in _SHORT
+    ),
+    *(
+        _from(
+            KERNELS,
+            f"only-{_SHORT[name]}",
+            f"the {_SHORT[name]} head alone",
+            blend={o: 0.0 for o in _SHORT if o != name},
+        )
+        for name in _SHORT
+    ),
+    _from(KERNELS, "no-whitening", "the kernel heads on standardised bands", whitened=False),
+    _from(KERNELS, "no-context", "the kernel heads on single pixels", context=False),
+    *(_from(OURS, f"no-{_SHORT[name]}", f"without the {_SHORT[name]} head", blend={name: 0.0}) for name in _SHORT),
+    _from(OURS, "language-only", "without kernel heads", blend=dict.fromkeys(_SHORT, 0.0)),
     _from(OURS, "ldc", "with the LDC head", head="ldc"),
     _from(OURS, "ldc-learned", "with the LDC head, its block weights learned", head="ldc-learned"),
     _from(OURS, "no-whitening", "standardised bands instead of noise-whitened components", whitened=False),

@@ -182,8 +182,10 @@ class FittedNetwork:
         state |= {"text": language.text.numpy(), "language": [language.temperature, language.spread]}
         if language.head is not None:
             state |= {f"head.{k}": v.numpy() for k, v in language.head.state_dict().items()}
-        for number, kernel in enumerate(self.classifier.kernels):
-            state |= {f"kernel.{number}.{name}": value for name, value in vars(kernel).items()}
+        for number, kernel in enumerate(self.classifier.kernels.heads if self.classifier.kernels else ()):
+            state[f"kernel.{number}"] = kernel.coefficients
+            for place, term in enumerate(kernel.terms):
+                state |= {f"kernel.{number}.{place}.{name}": value for name, value in vars(term).items()}
         return state | {"temperature": self.classifier.temperature, "known": self.known}
 
 

@@ -11,6 +11,8 @@ from diffclip_geo.benchmarking.methods import METHODS
 from diffclip_geo.benchmarking.networks import NetworkMethod
 from diffclip_geo.benchmarking.splits import few_shot_split
 from diffclip_geo.images import pad
+from diffclip_geo.kernel_heads import head_weights
+from diffclip_geo.presets import load_preset
 
 
 def shuffled(case: Case, kept: np.ndarray) -> Case:
@@ -144,6 +146,8 @@ def test_changes_add_up():
     settings = METHODS["ours-no-language-no-raw"].settings()
     assert (settings.blend.language, settings.blend.raw_kernel) == (0, 0) != settings.blend.kernel
     assert settings.encoder.window == 1 and not METHODS["ours-no-language-no-raw"].pretrained
+    alone = METHODS["ours-no-language-only-context"].settings().blend
+    assert head_weights(alone) == {"context_kernel": load_preset("compact").blend.context_kernel}
 
 
 def test_without_language_nothing_but_the_idle_network_differs():
