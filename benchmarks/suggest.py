@@ -25,7 +25,7 @@ from diffclip_geo.presets import BlendSettings, load_preset
 from diffclip_geo.scenes import Scene
 from diffclip_geo.simulation import simulate
 from diffclip_geo.suggestion import Pool, choose_points, uncertainty_of
-from diffclip_geo.temperature import fit_temperature, softmax
+from diffclip_geo.temperature import map_temperature, softmax
 from diffclip_geo.training import SCENE_SAMPLE, fit_views, margin_of
 from diffclip_geo.views import SCALES
 
@@ -65,7 +65,7 @@ def ground_of(seed: int, folder: Path) -> Ground:
 def learn(ground: Ground, shots: NDArray[np.int64]) -> NDArray[np.float32]:
     """Class probabilities of every pixel from the labels of `shots`."""
     sample = np.random.default_rng(0).permutation(len(ground.label))[:SCENE_SAMPLE]
-    heads, held_out = fit_kernel_heads(
+    heads, far, near = fit_kernel_heads(
         ground.blend,
         [view[shots] for view in ground.views],
         ground.label[shots],
@@ -75,7 +75,7 @@ def learn(ground: Ground, shots: NDArray[np.int64]) -> NDArray[np.float32]:
         1 + len(SCALES),
     )
     scores = heads(ground.views)
-    return softmax(scores / fit_temperature(held_out, ground.label[shots]))
+    return softmax(scores / map_temperature(far, near, ground.label[shots], float(scores.std(0).mean())))
 
 
 def at_random(ground: Ground, shots: NDArray[np.int64], probabilities: NDArray[np.float32], seed: int) -> NDArray:

@@ -89,9 +89,9 @@ def fit_kernel_ridge(
     classes: int,
     scene: Sequence[Array],
     scales: int = 1,
-) -> tuple[KernelRidge, Array]:
-    """The classifier, and the scores `[N, K]` that each shot gets when its whole group (polygon) is left out of
-    training.
+) -> tuple[KernelRidge, Array, Array]:
+    """The classifier; the scores `[N, K]` that each shot gets when its whole group (polygon) is left out of training;
+    and those when it alone is.
 
     `shots` `[N, F]` belong to the classes `label` 0…K−1; `scene` `[M, F]` are unlabelled pixels that set widths and
     units; both are one array per view, whose features are those of `scales` in turn. The ridge grows with the size of a
@@ -106,12 +106,26 @@ def fit_kernel_ridge(
     target = np.eye(classes)[label] - 1 / classes
     inverse = np.linalg.inv(kernel)
     coefficients = inverse @ target
-    held_out = np.empty_like(target)
+    spread = max(float((kernel_of(terms, scene) @ coefficients).std(0).mean()), 1e-12)
+    far, near = (
+        (_left_out(inverse, coefficients, target, groups) / spread).astype(np.float32)
+        for groups in (group, np.arange(len(label)))
+    )
+    return KernelRidge(terms, (coefficients / spread).astype(np.float32)), far, near
+
+
+def _left_out(
+    inverse: NDArray[np.float64],
+    coefficients: NDArray[np.float64],
+    target: NDArray[np.float64],
+    group: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Scores of each shot from training without its group."""
+    scores = np.empty_like(target)
     for one in np.unique(group):
         left = np.flatnonzero(group == one)
-        held_out[left] = target[left] - np.linalg.solve(inverse[np.ix_(left, left)], coefficients[left])
-    spread = max(float((kernel_of(terms, scene) @ coefficients).std(0).mean()), 1e-12)
-    return KernelRidge(terms, (coefficients / spread).astype(np.float32)), (held_out / spread).astype(np.float32)
+        scores[left] = target[left] - np.linalg.solve(inverse[np.ix_(left, left)], coefficients[left])
+    return scores
 
 
 def _fit_term(similarity: Similarity, total: float, shots: Array, scene: Array, scales: int) -> Term:

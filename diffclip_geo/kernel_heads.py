@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +33,7 @@ class KernelHeads:
 
     def __call__(self, views: Sequence[Array]) -> Array:
         """Blended scores `[pixels, K]` of the features `[pixels, F]` of each view."""
-        first, *others = (weight * head(views) for weight, head in zip(self.weights, self.heads, strict=True))
-        return sum(others, start=first)
+        return _weighted_sum(self.weights, (head(views) for head in self.heads))
 
 
 def head_weights(blend: BlendSettings) -> dict[str, float]:
@@ -50,12 +49,20 @@ def fit_kernel_heads(
     classes: int,
     scene: Sequence[Array],
     scales: int,
-) -> tuple[KernelHeads, Array]:
-    """The heads, and the blended scores `[N, K]` of the shots when their polygons are left out of training.
+) -> tuple[KernelHeads, Array, Array]:
+    """The heads, and the blended scores `[N, K]` of the shots when their polygons, or they alone, are left out of
+    training.
 
     Arguments are those of `kernel.fit_kernel_ridge`, one array per view.
     """
     weights = head_weights(blend)
-    fitted = [fit_kernel_ridge(RECIPES[name], shots, label, group, classes, scene, scales) for name in weights]
-    first, *others = (weight * left_out for weight, (_, left_out) in zip(weights.values(), fitted, strict=True))
-    return KernelHeads(tuple(head for head, _ in fitted), tuple(weights.values())), sum(others, start=first)
+    heads, far, near = zip(
+        *(fit_kernel_ridge(RECIPES[name], shots, label, group, classes, scene, scales) for name in weights), strict=True
+    )
+    blended = KernelHeads(heads, tuple(weights.values()))
+    return blended, _weighted_sum(weights.values(), far), _weighted_sum(weights.values(), near)
+
+
+def _weighted_sum(weights: Iterable[float], scores: Iterable[Array]) -> Array:
+    first, *others = (weight * one for weight, one in zip(weights, scores, strict=True))
+    return sum(others, start=first)

@@ -7,24 +7,34 @@ from numpy.typing import NDArray
 
 from .normalisation import Array
 
-GRID = np.geomspace(0.05, 5, 60)
-PRIOR, PRIOR_WIDTH, PRIOR_WEIGHT = 0.5, 0.7, 4.0  # a log-normal prior worth a few shots, for two shots per class
+GRID = np.geomspace(0.05, 6, 80)  # temperatures that are tried, in units of the scores' spread over the scene
+PRIOR, PRIOR_WIDTH, PRIOR_WEIGHT = 0.8, 0.7, 4.0  # a log-normal prior worth a few shots, for two shots per class
 
 
-def fit_temperature(scores: Array, label: NDArray[np.integer]) -> float:
+def map_temperature(far: Array, near: Array, label: NDArray[np.integer], spread: float) -> float:
+    """The temperature for a map, of which part is near the shots and part is not.
+
+    `far` `[N, K]` are scores that shots of the classes `label` `[N]` got when their whole polygon was left out of
+    training, `near` those when they alone were. The first are too unsure for pixels beside a shot, the second too sure
+    for those of other polygons; the temperature is the geometric mean of both.
+    """
+    return float(np.sqrt(fit_temperature(far, label, spread) * fit_temperature(near, label, spread)))
+
+
+def fit_temperature(scores: Array, label: NDArray[np.integer], spread: float) -> float:
     """The temperature that makes softmax(scores / T) most likely for held-out `scores` `[N, K]` of the classes `label`
     `[N]`.
 
-    Classes count alike, however many shots they have.
+    `spread` is that of the scores over the scene. Classes count alike, however many shots they have.
     """
     size = np.bincount(label, minlength=scores.shape[1])
     weight = len(label) / (size > 0).sum() / size[label]
     losses = [
-        (weight * _negative_log_likelihood(scores / temperature, label)).sum()
+        (weight * _negative_log_likelihood(scores / (temperature * spread), label)).sum()
         + PRIOR_WEIGHT * (np.log(temperature / PRIOR) / PRIOR_WIDTH) ** 2 / 2
         for temperature in GRID
     ]
-    return float(GRID[int(np.argmin(losses))])
+    return float(GRID[int(np.argmin(losses))]) * spread
 
 
 def softmax(scores: Array) -> Array:

@@ -20,7 +20,7 @@ from .normalisation import Array
 from .presets import Preset
 from .sampling import LabelledBlock
 from .scenes import Block, inside
-from .temperature import fit_temperature, softmax
+from .temperature import map_temperature, softmax
 from .views import REACH, View
 from .windows import WindowSource
 
@@ -91,15 +91,14 @@ def train_classifier(
         ]
         mine.append(np.concatenate(shown)[kept])
     scales = len(views[0].weights)
-    kernels, held_out = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
-    everywhere = kernels(pixels)
-    # The language model is not trained again without each polygon: its share is taken to widen the scores as
-    # independent scores of unit spread would, and the temperature with them.
-    widening = np.hypot(_spread(everywhere), blend.language) / _spread(everywhere)
-    narrow = fit_temperature(held_out, label[kept])
-    shots_left_out = HeldOutShots.of(softmax(held_out / narrow), label[kept], group[kept])
-    temperature = narrow * float(widening)
-    return Classifier(classes, stats, model, tuple(views), kernels, blend, temperature, shots_left_out), losses
+    kernels, far, near = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
+    # The language model is not trained again without each shot: its share is taken to widen the scores as independent
+    # scores of unit spread would, and the temperature with them.
+    spread = _spread(kernels(pixels))
+    narrow = map_temperature(far, near, label[kept], spread)
+    held_out = HeldOutShots.of(softmax(far / narrow), label[kept], group[kept])
+    temperature = narrow * float(np.hypot(spread, blend.language)) / spread
+    return Classifier(classes, stats, model, tuple(views), kernels, blend, temperature, held_out), losses
 
 
 def margin_of(preset: Preset) -> int:

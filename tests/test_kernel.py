@@ -27,7 +27,7 @@ def test_kernels_of_all_pairs():
 
 def test_widths_are_those_of_the_scene_and_shares_add_up_to_one(shots):
     views, label, group, scene = shots
-    fitted, _ = fit_kernel_ridge(BOTH, views, label, group, 3, scene, scales=2)
+    fitted, *_ = fit_kernel_ridge(BOTH, views, label, group, 3, scene, scales=2)
     gaussian, laplace = fitted.terms
     assert gaussian.width == pytest.approx(2 * scene[0].var(0).sum() / 0.5, rel=1e-4)
     blocks = (scene[1] * laplace.scale).reshape(500, 2, 2).var(0).sum(1)
@@ -41,29 +41,30 @@ def test_widths_are_those_of_the_scene_and_shares_add_up_to_one(shots):
 def test_a_scale_that_is_switched_off_stays_off(shots):
     views, label, group, scene = shots
     views[1][:, 2:] = scene[1][:, 2:] = 0
-    fitted, _ = fit_kernel_ridge(BOTH, views, label, group, 3, scene, scales=2)
+    fitted, *_ = fit_kernel_ridge(BOTH, views, label, group, 3, scene, scales=2)
     assert fitted.terms[1].scale[2:].tolist() == [0, 0] and np.isfinite(fitted(scene)).all()
 
 
 @pytest.mark.parametrize("recipe", [GAUSSIAN, BOTH])
-def test_scores_of_left_out_polygons_equal_a_fit_without_them(shots, recipe):
+def test_scores_of_left_out_polygons_and_shots_equal_a_fit_without_them(shots, recipe):
     views, label, group, scene = shots
-    fitted, held_out = fit_kernel_ridge(recipe, views, label, group, 3, scene, scales=2)
+    fitted, *held_out = fit_kernel_ridge(recipe, views, label, group, 3, scene, scales=2)
     size = np.bincount(label)
     matrix = kernel_of(fitted.terms, views)
     target = np.eye(3)[label] - 1 / 3
     whole = matrix + np.diag(recipe.ridge * size[label] / size.mean())
     units = np.linalg.solve(whole, target)[0] / fitted.coefficients[0]
-    for one in np.unique(group):
-        left, rest = group == one, group != one
-        refitted = matrix[np.ix_(left, rest)] @ np.linalg.solve(whole[np.ix_(rest, rest)], target[rest])
-        assert held_out[left] == pytest.approx(refitted / units, abs=1e-3)
+    for owner, scores in zip((group, np.arange(30)), held_out, strict=True):
+        for one in np.unique(owner):
+            left, rest = owner == one, owner != one
+            refitted = matrix[np.ix_(left, rest)] @ np.linalg.solve(whole[np.ix_(rest, rest)], target[rest])
+            assert scores[left] == pytest.approx(refitted / units, abs=1e-3)
 
 
 @pytest.mark.parametrize("recipe", [GAUSSIAN, BOTH])
 def test_scores_have_unit_spread_over_the_scene_and_tell_the_classes_apart(shots, recipe):
     views, label, group, scene = shots
-    fitted, _ = fit_kernel_ridge(recipe, views, label, group, 3, scene)
+    fitted, *_ = fit_kernel_ridge(recipe, views, label, group, 3, scene)
     assert fitted(scene).std(0).mean() == pytest.approx(1, rel=1e-3)
     assert (fitted(views).argmax(1) == label).mean() > 0.8
     assert (fitted(views).argmax(1)[label == 2] == 2).all()  # two shots are not drowned by twenty
@@ -72,7 +73,7 @@ def test_scores_have_unit_spread_over_the_scene_and_tell_the_classes_apart(shots
 @pytest.mark.parametrize("recipe", [GAUSSIAN, BOTH])
 def test_a_pixel_scores_the_same_in_any_company(shots, recipe, monkeypatch):
     views, label, group, scene = shots
-    fitted, _ = fit_kernel_ridge(recipe, views, label, group, 3, scene)
+    fitted, *_ = fit_kernel_ridge(recipe, views, label, group, 3, scene)
     together = fitted(scene)
     for part in (slice(0, 1), slice(3, 77), slice(0, 0)):
         found = fitted([view[part] for view in scene])

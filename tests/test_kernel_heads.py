@@ -24,9 +24,10 @@ def test_a_blend_asks_for_the_heads_that_have_a_weight():
 
 
 def test_scores_and_held_out_scores_are_the_weighted_sums_of_the_heads():
-    heads, held_out, scene = fitted(BLEND)
+    heads, far, near, scene = fitted(BLEND)
     alone = [fitted(replace(BLEND, **{o: 0.0 for o in RECIPES if o != name})) for name in RECIPES]
     assert heads(scene) == pytest.approx(sum(one(scene) for one, *_ in alone), abs=1e-5)
-    assert held_out == pytest.approx(sum(left_out for _, left_out, _ in alone), abs=1e-5)
+    for number, blended in enumerate((far, near), start=1):
+        assert blended == pytest.approx(sum(one[number] for one in alone), abs=1e-5)
     doubled, *_ = fitted(replace(BLEND, **{name: 2 * getattr(BLEND, name) for name in RECIPES}))
     assert doubled(scene) == pytest.approx(2 * heads(scene), rel=1e-4, abs=1e-5)
