@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from .pretraining import pretrain_windows
 from .prompts import class_prompts, load_texts
 from .sampling import LabelledBlock
 from .scenes import Block, inside
+from .text_weights import clip_text_embeddings
 from .training import fit_views, margin_of, train_classifier
 from .windows import WindowSource
 
@@ -60,9 +63,14 @@ class ArrayModel:
         names: Sequence[str],
         *,
         prompt: str = "p5",
+        texts: str | PathLike[str] | None = None,
+        text_weights: str | PathLike[str] | None = None,
+        head: str = "similarity",
         progress: bool = False,
     ) -> list[float]:
         """Stage 2 on labelled pixels; returns the losses. `labels` `[H, W]` hold 1…K for `names`, 0 where unlabelled.
+
+        The other arguments are those of `fewshot`.
 
         Raises ValueError for labels beyond the names or a class without a valid pixel.
         """
@@ -77,6 +85,7 @@ class ArrayModel:
             raise ValueError(
                 f"valid pixels hold labels {sorted(found)}, names ask for 1…{len(names)}, each at least once"
             )
+        descriptions = class_prompts(names, prompt, load_texts(texts))
         self._classifier, losses = train_classifier(
             self._encoder,
             self._stats,
@@ -85,8 +94,10 @@ class ArrayModel:
             self._scene,
             m,
             ClassTable(tuple(names), tuple(class_colors(names))),
-            class_prompts(names, prompt, load_texts()),
+            descriptions,
             self.preset,
+            head=head,
+            text_vectors=None if text_weights is None else clip_text_embeddings(Path(text_weights), descriptions),
             seed=self.seed,
             device=self.device,
             progress=progress,

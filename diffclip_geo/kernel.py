@@ -114,12 +114,7 @@ def fit_kernel_ridge(
     return KernelRidge(terms, (coefficients / spread).astype(np.float32)), far, near
 
 
-def _left_out(
-    inverse: NDArray[np.float64],
-    coefficients: NDArray[np.float64],
-    target: NDArray[np.float64],
-    group: NDArray[np.integer],
-) -> NDArray[np.float64]:
+def _left_out(inverse: NDArray, coefficients: NDArray, target: NDArray, group: NDArray[np.integer]) -> NDArray:
     """Scores of each shot from training without its group."""
     scores = np.empty_like(target)
     for one in np.unique(group):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import OptionError
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class EncoderSettings:
     depth: int
     heads: int
     mlp_ratio: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.window, int) and self.window % 2 == 0:
+            raise TypeError(f"window of [encoder] is {self.window}, not an odd number: a window has a centre pixel")
 
 
 @dataclass(frozen=True)
@@ -106,16 +112,29 @@ class Preset:
 
     @classmethod
     def from_dict(cls, tables: dict[str, Any]) -> Preset:
-        """From plain tables. Raises TypeError or KeyError when a setting is missing or unknown."""
+        """From plain tables. Raises TypeError or KeyError when a setting is missing, unknown or no such number."""
         return cls(
             tables.get("description", ""),
-            InputSettings(**tables["input"]),
-            EncoderSettings(**tables["encoder"]),
-            DecoderSettings(**tables["decoder"]),
-            PretrainingSettings(**tables["pretraining"]),
-            FewshotSettings(**tables["fewshot"]),
-            BlendSettings(**tables["blend"]),
+            _settings(InputSettings, tables, "input"),
+            _settings(EncoderSettings, tables, "encoder"),
+            _settings(DecoderSettings, tables, "decoder"),
+            _settings(PretrainingSettings, tables, "pretraining"),
+            _settings(FewshotSettings, tables, "fewshot"),
+            _settings(BlendSettings, tables, "blend"),
         )
+
+
+def _settings(kind: type[Settings], tables: dict[str, Any], name: str) -> Settings:
+    """One of the tables. Raises TypeError for a value that is no such number, and KeyError for a missing table."""
+    values = tables[name]
+    settings = kind(**values)
+    for field in fields(kind):  # type: ignore[arg-type]
+        value: Any = values[field.name]
+        allowed: tuple[type, ...] = {"int": (int,), "float": (int, float), "bool": (bool,)}[str(field.type)]
+        if not isinstance(value, allowed) or (field.type != "bool" and (isinstance(value, bool) or value < 0)):
+            wanted = {"int": "a whole number of 0 or more", "float": "a number of 0 or more", "bool": "true or false"}
+            raise TypeError(f"{field.name} of [{name}] is {value!r}, not {wanted[str(field.type)]}")
+    return settings
 
 
 def preset_names() -> Sequence[str]:

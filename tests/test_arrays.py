@@ -54,6 +54,19 @@ def test_arrays_are_mapped(tmp_path, ground, modalities):
     assert np.array_equal(probability[valid].argmax(-1) + 1, label[valid])
 
 
+def test_stage_2_takes_a_head_and_texts_of_ones_own(tmp_path, ground):
+    images, _, labels = ground
+    model = ArrayModel(preset=settings(tmp_path, input={"components": 4}), device="cpu")
+    model.pretrain([images])
+    texts = tmp_path / "texts.toml"
+    texts.write_text('[classes]\ntree = "a crown"\nroad = "asphalt"\nwater = "a pond"\n')
+    plain, described, corrected = (
+        model.fewshot([images], [labels], NAMES, **options) for options in ({}, {"texts": texts}, {"head": "ldc"})
+    )
+    assert plain != described and plain != corrected
+    assert model.classify(images)[1].shape[-1] == 3
+
+
 def test_the_seed_alone_decides(tmp_path, ground):
     images, _, labels = ground
     found = []

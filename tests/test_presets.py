@@ -60,6 +60,11 @@ def test_a_file_that_is_not_text_is_no_preset(copy):
         ("mask_ratio = 0.7", "mask_ratio = 0.7\nmask_shape = 1", "mask_shape"),
         ("[decoder]", "[dekoder]", "decoder"),
         ("mask_ratio = 0.7", "mask_ratio = ", "line"),
+        ("window = 11", 'window = "eleven"', "window of .encoder. is 'eleven', not a whole number"),
+        ("window = 11", "window = 11.0", "window of .encoder. is 11.0, not a whole number"),
+        ("window = 11", "window = 10", "window of .encoder. is 10, not an odd number"),
+        ("centre = true", "centre = 1", "centre of .fewshot. is 1, not true or false"),
+        ("temperature = 0.07", "temperature = -1", "temperature of .fewshot. is -1, not a number of 0 or more"),
     ],
 )
 def test_a_wrong_preset_says_what_is_wrong(copy, old, new, said):
