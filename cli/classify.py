@@ -67,16 +67,18 @@ from . import options
     metavar="COVERAGE",
     help="Write class sets, too, that hold the true class of this share of pixels (0.9): their size, their classes.",
 )
-@click.option("--tile", type=int, default=64, show_default=True, help="Side of the tiles, in pixels.")
+@click.option("--ram", metavar="SIZE", help="Memory to keep to, such as 4GB; by default half of what is free, to 8GB.")
+@click.option("--tile", type=int, metavar="PIXELS", help="Side of the tiles; by default what --ram allows.")
 @click.option(
     "--scheduler",
     default="threads",
     show_default=True,
-    metavar="threads|ADDRESS",
-    help="threads, or a dask scheduler such as tcp://host:8786 whose workers see the same files.",
+    metavar="threads|processes|ADDRESS",
+    help="Who computes: threads, processes, or a dask scheduler such as tcp://host:8786 whose workers see the files.",
 )
 @click.option("--workers", type=int, help="Tiles computed at a time; by default one per CPU core.")
 @options.device
+@click.option("--resume", is_flag=True, help="Go on from the tiles that an interrupted run left.")
 @options.overwrite
 @options.verbose
 def command(
@@ -93,10 +95,12 @@ def command(
     polygons: Path | None,
     format_: str,
     sets: float | None,
-    tile: int,
+    ram: str | None,
+    tile: int | None,
     workers: int | None,
     scheduler: str,
     device: str,
+    resume: bool,
     overwrite: bool,
 ) -> None:
     """Map a scene: class labels with names and colours, confidence, provenance and a quicklook."""
@@ -116,10 +120,12 @@ def command(
         polygons=polygons,
         format=format_,
         sets=sets,
+        ram=ram,
         tile=tile,
         workers=workers,
         scheduler=scheduler,
         device=device,
+        resume=resume,
         overwrite=overwrite,
         progress=True,
         say=click.echo,

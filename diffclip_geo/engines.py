@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
@@ -11,10 +12,12 @@ import torch
 
 from .classes import ClassTable
 from .classifier import Classifier, load_classifier
-from .exact import ExactEngine
+from .exact import MICRO_BATCH, ExactEngine
 from .normalisation import Array
 from .scenes import Block
 from .workspace import Workspace
+
+_FIXED = 50_000_000  # bytes that libraries set aside for each thread
 
 
 class Engine(Protocol):
@@ -37,6 +40,15 @@ class Engine(Protocol):
     @property
     def cell(self) -> int:
         """Pixels; 1 when blocks may start anywhere."""
+        ...
+
+    @property
+    def side(self) -> int:
+        """Side of the tiles that suit it best, in pixels."""
+        ...
+
+    def memory(self, channels: int, side: int) -> int:
+        """Bytes that a tile of this side takes, at most, while its `channels` are read and computed with."""
         ...
 
     def probabilities(self, block: Block, margin: int) -> Array:
@@ -65,6 +77,21 @@ class Exact:
         """That of the classifier, which has more to look at than the embedder."""
         return self.classifier.margin
 
+    @property
+    def side(self) -> int:
+        """On a CPU some seconds' work; a GPU is held up by the margins of small tiles."""
+        return 64 if self.embedder.device.type == "cpu" else 256
+
+    def memory(self, channels: int, side: int) -> int:
+        """What is measured on the CPU, and some more.
+
+        A value that is read goes through some ten arrays of 4 and 8 bytes: with and without margin, transposed,
+        standardised, whitened and smoothed. A batch of windows has some twelve arrays of tokens at a time.
+        """
+        shape = self.classifier.model.image.encoder.config
+        tokens = MICRO_BATCH * (shape.tokens + 1) * shape.width
+        return _FIXED + 60 * channels * (side + 2 * self.margin) ** 2 + 4 * 12 * tokens
+
     def probabilities(self, block: Block, margin: int) -> Array:
         """See `Engine`."""
         return self.classifier.probabilities(self.embedder, block, margin)
@@ -76,13 +103,17 @@ class EngineSpec:
 
     workspace: Workspace
     device: torch.device
-    version: int
+    version: tuple[int, ...]
 
     @classmethod
     def exact(cls, workspace: Workspace, device: torch.device) -> EngineSpec:
         """The exact engine of the classifier that the workspace holds now; loading it tells if there is none."""
-        path = workspace.classifier
-        return cls(workspace, device, path.stat().st_mtime_ns if path.is_file() else 0)
+        place = Workspace(workspace.folder.resolve())  # other processes may be elsewhere
+        return cls(place, device, _version(place.manifest, place.classifier_manifest, place.classifier))
+
+    def facts(self) -> dict[str, str]:
+        """What decides the results besides the model, for the record."""
+        return {"engine": "exact", "device": self.device.type}
 
     def load(self) -> Engine:
         """The engine, shared by all threads of the process. Raises WorkspaceError."""
@@ -97,3 +128,8 @@ _loading = Lock()
 def _load(spec: EngineSpec) -> Engine:
     classifier = load_classifier(spec.workspace)
     return Exact(classifier, classifier.engine(spec.device))
+
+
+def _version(*paths: Path) -> tuple[int, ...]:
+    """When the files were written; 0 for those that are not there."""
+    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths)

@@ -34,3 +34,7 @@ class OutputError(DiffClipGeoError):
 
 class OptionError(DiffClipGeoError):
     """An option has a value that cannot be used with these inputs."""
+
+
+class WorkerError(DiffClipGeoError):
+    """Processes or machines that compute tiles were lost, and those that replaced them, too."""

@@ -34,7 +34,7 @@ from .qml import classes_qml, confidence_qml, style_path
 from .rasters import gdal
 
 MEASURE_TAG = "CONFIDENCE_MEASURE"  # which of the measures a confidence map holds, by its name on the command line
-_TILE = 512
+BLOCK = 512  # pixels a side of the blocks of the rasters
 _TAKEN = (".json", ".png", ".qml", ".xml", ".gpkg")  # endings of the files beside a map
 _ROUNDING = 1e-5  # how far beyond [0, 1] float32 sums of probabilities may stray
 
@@ -163,8 +163,8 @@ class MapWriter:
             crs=self.grid.crs,
             transform=self.grid.transform,
             tiled=True,
-            blockxsize=_TILE,
-            blockysize=_TILE,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
             interleave="band",
             SPARSE_OK=True,
             BIGTIFF="IF_SAFER",
@@ -198,7 +198,7 @@ class MapWriter:
             driver="COG",
             COMPRESS="DEFLATE",
             PREDICTOR="YES" if np.issubdtype(self._dtype, np.floating) else "NO",
-            BLOCKSIZE=_TILE,
+            BLOCKSIZE=BLOCK,
             OVERVIEW_RESAMPLING=self._resampling,
             BIGTIFF="IF_SAFER",
             NUM_THREADS="ALL_CPUS",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .atomic import FileSet
 from .classes import UNCLASSIFIED, ClassTable
@@ -27,6 +26,7 @@ from .maps import (
     probabilities_path,
 )
 from .setmaps import SetsWriter, sets_files, sets_path
+from .tilework import TileResult
 
 FORMATS = ("cog", "envi")
 _GREY = (190, 190, 190)
@@ -149,21 +149,14 @@ class MapWriters:
         """Pixels of each class, without the unclassified ones."""
         return tuple(self._labels.counts[: self._known].tolist())
 
-    def write(
-        self,
-        row: int,
-        column: int,
-        label: NDArray[np.integer],
-        sure: NDArray[np.float32],
-        probabilities: NDArray[np.float32] | None,
-        sets: NDArray[np.uint32] | None = None,
-    ) -> None:
-        """Write a block: labels and confidence [h, w], probabilities [K, h, w] and packed sets when they are wanted."""
+    def write(self, row: int, column: int, pixels: TileResult) -> None:
+        """Write a block whose first pixel is at (row, column)."""
+        label = pixels.label
         if self._least:
-            label = np.where((label > 0) & (sure < self._least), self._known + 1, label)
+            label = np.where((label > 0) & (pixels.confidence < self._least), self._known + 1, label)
         self._labels.write(row, column, label)
-        self._confidence.write(row, column, sure)
-        if self._probabilities is not None and probabilities is not None:
-            self._probabilities.write(row, column, probabilities)
-        if self._sets is not None and sets is not None:
-            self._sets.write(row, column, sets)
+        self._confidence.write(row, column, pixels.confidence)
+        if self._probabilities is not None and pixels.probabilities is not None:
+            self._probabilities.write(row, column, pixels.probabilities)
+        if self._sets is not None and pixels.sets is not None:
+            self._sets.write(row, column, pixels.sets)

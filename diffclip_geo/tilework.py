@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,22 @@ class TileResult:
     confidence: NDArray[np.float32]  # [h, w]
     probabilities: NDArray[np.float32] | None = None  # [K, h, w]
     sets: NDArray[np.uint32] | None = None  # [1 or 2, h, w], see `setmaps.pack_sets`
+
+    @property
+    def arrays(self) -> list[NDArray]:
+        """The arrays that there are, in this order."""
+        return [one for one in (self.label, self.confidence, self.probabilities, self.sets) if one is not None]
+
+    @classmethod
+    def of(cls, arrays: Sequence[NDArray], layers: Layers) -> TileResult:
+        """Inverse of `arrays`, for a tile that was made with `layers`."""
+        label, confidence, *others = arrays
+        return cls(
+            label,
+            confidence,
+            others.pop(0) if layers.proba else None,
+            others.pop(0) if layers.threshold is not None else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from project_files import labels, plot, preset_file
 from raster_files import NORTH_UP, UTM, spectra, write_envi, write_labels, write_raster
 from scipy.io import netcdf_file, savemat
 
+from diffclip_geo.journal import Journal
 from diffclip_geo.scenes import Scene
 
 DOCS = Path(__file__).parent.parent / "docs" / "messages.md"
@@ -612,6 +615,94 @@ def _():
         shutil.copy("image.tif", f"image{number}.tif")
         shutil.copy("heights.tif", f"heights{number}.tif")
     return classify("--scene", "image?.tif", "--lidar", "heights?.tif")
+
+
+@case("--ram cannot be read")
+def _():
+    return classify("--ram", "plenty")
+
+
+@case("--ram is too little for any tile")
+def _():
+    return classify("--ram", "10MB")
+
+
+@case("--ram is too little for the whole map, which polygons or the sieve need")
+def _():
+    return classify("--ram", "10MB", "--polygons", "new.gpkg")
+
+
+@case("--tile is 0")
+def _():
+    return classify("--tile", "0")
+
+
+def interrupted():
+    """What a run that was interrupted leaves."""
+    journal = Journal(Path("new.tif"))
+    journal.begin({"confidence": "margin"}, 1, resume=False)
+    journal.add(0, [])
+    return journal
+
+
+@case("An interrupted run had other options, another image or another model")
+def _():
+    with interrupted():
+        pass
+    return classify("--resume")
+
+
+@case("Two runs make one map")
+def _(monkeypatch):
+    monkeypatch.setattr(Journal, "in_use", interrupted(), raising=False)
+    return classify()
+
+
+@case("The image changes while it is mapped")
+def _(monkeypatch):
+    add = Journal.add
+
+    def changed(*arguments):
+        Path("image.tif").touch()
+        add(*arguments)
+
+    monkeypatch.setattr(Journal, "add", changed)
+    return classify()
+
+
+@case("No dask scheduler answers")
+def _(monkeypatch):
+    monkeypatch.setattr("diffclip_geo.clusters.CONNECT", 0.3)
+    return classify("--scheduler", "tcp://127.0.0.1:9")
+
+
+@case("The dask scheduler ends before the map is complete")
+def _(monkeypatch):
+    class Ended(nullcontext):
+        nthreads = dict
+
+        def get_executor(self, **_):
+            return self
+
+        def __enter__(self):
+            return self
+
+        def submit(self, *_):
+            (future := Future()).cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    monkeypatch.setattr("diffclip_geo.clusters.Client", lambda *_, **__: Ended())
+    return classify("--scheduler", "tcp://127.0.0.1:9")
+
+
+@case("The processes of --scheduler processes are killed again and again")
+def _(monkeypatch):
+    def killed(*_):
+        raise BrokenExecutor
+
+    monkeypatch.setattr("diffclip_geo.schedulers._Processes.submit", killed)
+    return classify("--scheduler", "processes")
 
 
 # Other ways to end ------------------------------------------------------------------------------------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,30 +12,28 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .. import __version__
-from ..atomic import FileSet, check_outputs
+from ..atomic import check_outputs
 from ..classes import ClassTable
 from ..classifier import Classifier, load_classifier
 from ..confidence import MEASURES
 from ..devices import pick_device
 from ..engines import EngineSpec
 from ..errors import OptionError
-from ..exclusion import read_training_pixels
-from ..maps import MEASURE_TAG, confidence_path, probabilities_path
-from ..polygons import write_polygons
-from ..products import MapWriters, Products
-from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
-from ..quicklook import Marks, rgb_composite, write_quicklook
+from ..journal import Journal, journal_path
+from ..maps import confidence_path, probabilities_path
+from ..memory import default_ram, parse_size
+from ..products import Products
+from ..quicklook import quicklook_path
 from ..scenes import Scene
-from ..schedulers import open_executor
+from ..schedulers import LOCAL, open_pool
 from ..setmaps import sets_path
-from ..tiles import stream, tiles_of
+from ..tiles import stream
 from ..tilework import Layers, TileWork
 from ..workspace import Workspace
+from .assemble import Job, assemble, map_files
+from .plan import Effort, Plan, make_plan
 from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
-
-TILE = 64  # pixels; a tile of the compact preset takes seconds on a CPU core
 
 
 @dataclass(frozen=True)
@@ -69,10 +65,12 @@ def classify(
     polygons: str | PathLike[str] | None = None,
     format: str = "cog",
     sets: float | None = None,
-    tile: int = TILE,
+    ram: str | int | None = None,
+    tile: int | None = None,
     workers: int | None = None,
     scheduler: str = "threads",
     device: str = "auto",
+    resume: bool = False,
     overwrite: bool = False,
     progress: bool = False,
     say: Callable[[str], None] | None = None,
@@ -98,103 +96,76 @@ def classify(
         "cog" for Cloud-Optimised GeoTIFFs, "envi" for ENVI images (``map.dat``).
     sets
         Write conformal class sets of this coverage, too: ``map_sets.tif``, see `conformal` and `setmaps`.
+    ram
+        Memory to keep to, in bytes or as "4GB"; by default half of what is available, at most 8 GB. The size of tiles
+        and the number of workers follow from it.
     tile, workers
         Side of the tiles in pixels, and tiles computed at a time (the number of CPU cores by default). Neither changes
         the map.
     scheduler
-        "threads", or the address of a dask.distributed scheduler whose workers see the same files.
+        "threads", "processes", or the address of a dask.distributed scheduler whose workers see the same files.
+    resume
+        Go on from the tiles that an interrupted run left, if there was one.
 
     Raises
     ------
     WorkspaceError
         The workspace lacks a classifier.
     RasterError
-        The scene cannot be used with it.
+        The scene cannot be used with it, or has changed meanwhile.
+    OptionError
+        An option has a value that cannot be used, such as too little memory.
     OutputError
-        An output exists, or cannot be written.
+        An output exists or cannot be written, or an interrupted run that is to be resumed had other options.
+    WorkerError
+        Workers were lost again and again.
     """
     started = time.perf_counter()
     if confidence not in MEASURES:
         raise OptionError(f"confidence {confidence!r}", "is not known", f"use one of {', '.join(MEASURES)}")
-    if tile < 1 or (workers is not None and workers < 1):
-        raise OptionError("--tile and --workers", "must be at least 1", "give larger numbers")
-    label_path = Path(out)
-    certainty_path, picture, record = (
-        confidence_path(label_path),
-        label_path.with_suffix(".png"),
-        provenance_path(label_path),
-    )
-    place = Workspace(Path(workspace))
+    effort = Effort(default_ram() if ram is None else parse_size(str(ram)), tile, workers, scheduler)
+    effort.check()
+    say = say or (lambda _: None)
+    label_path, place = Path(out), Workspace(Path(workspace))
     if not isinstance(scene, Scene):
-        named = scenes_to_map(place, scene, lidar, mask, allow_partial)
-        if len(named) > 1:
-            fault = f"there are {len(named)} scenes, and one map is asked for"
-            raise OptionError("scene", fault, "name one of them, or use classify_scenes")
-        scene = named[0]
+        scene = _only(scenes_to_map(place, scene, lidar, mask, allow_partial))
     products = Products(proba, min_confidence, sieve, None if polygons is None else Path(polygons), format, sets)
     products.check(label_path)
-    outputs = [*products.files(label_path), picture, record]
-    inputs = scene.files
-    check_outputs(outputs, overwrite, inputs)
-    where = pick_device(device)
-    engine = EngineSpec.exact(place, where)
-    classes = engine.load().classes
-    if say:
+    check_outputs(map_files(label_path, products), overwrite or resume, scene.files)
+    with Journal(label_path) as journal:
+        # Outputs that exist are the run's own when it was interrupted while they got their names.
+        overwrite = overwrite or (resume and journal.placing)
+        check_outputs(map_files(label_path, products), overwrite, scene.files)
+        spec = EngineSpec.exact(place, pick_device(device))
+        engine = spec.load()
+        products.classes(engine.classes)
         for note in scene.notes:
             say(note)
-    workers = workers or (os.cpu_count() or 1 if where.type == "cpu" else 2)
-    threads = max(1, (os.cpu_count() or 1) // workers)  # within one tile
-    threshold = None if sets is None else _threshold(load_classifier(place), sets, say)
-    work = TileWork(scene, engine, Layers(confidence, proba, threshold))
-    facts: dict[str, Any] = {
-        "program": f"diffclip-geo {__version__}",
-        "inputs": [file_facts(path) for path in inputs],
-        "model": file_facts(place.classifier) | {"encoder": file_facts(place.encoder)["sha256"]},
-        "options": {"confidence": confidence, "engine": "exact", **products.to_dict()},
-        "seed": place.read(place.classifier_manifest, "fewshot")["seed"],
-        "versions": software_versions(),
-        "notes": scene.notes,
-    }
-    tags = provenance_tags(facts)
-    definition = MEASURES[confidence][1]
-    tiles = tiles_of(scene.grid, tile)
-    with FileSet(label_path, overwrite=overwrite) as files:
-        with (
-            MapWriters(
-                label_path, scene.grid, classes, products, definition, tags, {MEASURE_TAG: confidence}, files
-            ) as maps,
-            open_executor(scheduler, workers, threads) as (executor, at_once),
-            tqdm(
-                total=scene.grid.height * scene.grid.width,
-                desc="classify",
-                unit="px",
-                unit_scale=True,
-                disable=not progress,
-            ) as bar,
-        ):
-            for place_, done in stream(tiles, work, executor, in_flight=at_once + 1):
-                if done is not None:
-                    maps.write(place_.row, place_.column, done.label, done.confidence, done.probabilities, done.sets)
-                bar.update(place_.height * place_.width)
-        pixels = sum(maps.counts)
-        seconds = time.perf_counter() - started
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        facts |= {"created": created, "timings": {"classify_seconds": round(seconds, 2), "pixels": pixels}}
-        write_provenance(files.stage(record), facts)
+        threshold = None if sets is None else _threshold(load_classifier(place), sets, say)
+        job = Job(label_path, scene, place, spec, Layers(confidence, proba, threshold), products, engine.classes)
+        if resume and journal.facts is not None and tile is None:
+            effort = replace(effort, tile=journal.facts.get("tile"))
+        plan = make_plan(engine, scene, products, effort, spec.device)
+        journal.begin(job.tile_facts(plan.tiles.side), len(plan.tiles), resume=resume)
+        try:
+            _compute(job, plan, journal, scheduler, progress)
+            done = assemble(job, journal, plan.tiles, started, overwrite=overwrite, progress=progress)
+        except BaseException:
+            _tell_what_is_left(journal, len(plan.tiles), say)
+            raise
     others = [probabilities_path(label_path)] if proba else []
     others += [] if sets is None else [sets_path(label_path)]
-    if products.polygons is not None:
-        write_polygons(label_path, products.polygons, confidence=certainty_path, overwrite=overwrite)
-        others.append(products.polygons)
-    write_quicklook(
+    others += [] if products.polygons is None else [products.polygons]
+    return Classification(
         label_path,
-        picture,
-        rgb=rgb_composite(scene),
-        confidence=certainty_path,
-        marks=_labels_used(place, scene),
-        overwrite=overwrite,
+        confidence_path(label_path),
+        quicklook_path(label_path),
+        tuple(others),
+        engine.classes,
+        done.counts,
+        sum(done.counts),
+        done.seconds,
     )
-    return Classification(label_path, certainty_path, picture, tuple(others), classes, maps.counts, pixels, seconds)
 
 
 def classify_scenes(
@@ -205,6 +176,7 @@ def classify_scenes(
     workspace: str | PathLike[str] = "diffclip-work",
     mask: str | Path | None = None,
     allow_partial: bool = False,
+    resume: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
     **options: Any,
@@ -217,6 +189,9 @@ def classify_scenes(
         The map of a single scene; for several a folder, made when missing, in which each map is named after its image.
     scene, lidar
         Paths or glob patterns, see `scenes.find_scenes`.
+    resume
+        Go on from what an interrupted run left; of several scenes, those that have a map already are left out, unless
+        they are to be overwritten.
     options
         Further arguments of `classify`.
 
@@ -234,37 +209,60 @@ def classify_scenes(
             raise OptionError("--polygons", f"is one file for {len(chosen)} scenes", "map the scenes one by one")
         if options.get("format") == "envi":
             paths = [path.with_suffix(".dat") for path in paths]
-    check_outputs(paths, overwrite, [file for one in chosen for file in one.files])
+    say = say or (lambda _: None)
+    check_outputs(paths, overwrite or resume, [file for one in chosen for file in one.files])
     done = []
     for number, (one, path) in enumerate(zip(chosen, paths, strict=True), start=1):
-        if say and len(chosen) > 1:
-            say(f"{number} of {len(chosen)}: {one.hsi_path.name} → {path}")
-        done.append(classify(path, scene=one, workspace=workspace, overwrite=overwrite, say=say, **options))
+        if len(chosen) > 1:
+            complete = resume and not overwrite and path.exists() and not journal_path(path).exists()
+            say(f"{number} of {len(chosen)}: {one.hsi_path.name} → {path}{', there already' if complete else ''}")
+            if complete:
+                continue
+        done.append(
+            classify(path, scene=one, workspace=workspace, resume=resume, overwrite=overwrite, say=say, **options)
+        )
     return done
 
 
-def _labels_used(place: Workspace, scene: Scene) -> Marks | None:
-    """The training pixels that lie on `scene`, when it is one of those that the classifier was trained on."""
-    if not place.training_pixels.is_file():
-        return None
-    trained = place.read(place.manifest, "pretrain")["scenes"]
-    numbers = [i for i, one in enumerate(trained) if Scene.from_dict(one).hsi_path == scene.hsi_path]
-    where, row, column, value = read_training_pixels(place.training_pixels)
-    mine = np.isin(where, numbers)
-    return Marks(row[mine], column[mine], value[mine]) if mine.any() else None
+def _only(scenes: list[Scene]) -> Scene:
+    if len(scenes) > 1:
+        fault = f"there are {len(scenes)} scenes, and one map is asked for"
+        raise OptionError("scene", fault, "name one of them, or use classify_scenes")
+    return scenes[0]
 
 
-def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], None] | None) -> float:
+def _compute(job: Job, plan: Plan, journal: Journal, scheduler: str, progress: bool) -> None:
+    """Bring the tiles that are missing into the journal."""
+    tiles, done = plan.tiles, journal.done
+    scene = job.scene if scheduler in LOCAL else Scene.from_dict(job.scene.to_dict())  # with absolute paths
+    left = (tile for tile in plan.order() if not done[tiles.number_of(tile)])
+    pixels = tiles.height * tiles.width
+    finished = sum(tiles[number].height * tiles[number].width for number in np.flatnonzero(done).tolist())
+    with (
+        open_pool(scheduler, plan.crew) as pool,
+        tqdm(desc="classify", total=pixels, initial=finished, unit="px", unit_scale=True, disable=not progress) as bar,
+    ):
+        for tile, found in stream(left, TileWork(scene, job.engine, job.layers), pool):
+            journal.add(tiles.number_of(tile), [] if found is None else found.arrays)
+            bar.update(tile.height * tile.width)
+
+
+def _tell_what_is_left(journal: Journal, tiles: int, say: Callable[[str], None]) -> None:
+    finished = int(journal.done.sum())
+    if finished:
+        say(f"{finished:,} of {tiles:,} tiles are finished and kept: the same command with --resume goes on from them.")
+
+
+def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], None]) -> float:
     """The least probability of a class in a set. Raises OptionError."""
     shots = classifier.held_out
     if shots is None:
         fault = "needs shots that were held out, and this classifier, of the language model alone, has none"
         raise OptionError("--sets", fault, "pretrain with a preset that has kernel heads, such as compact")
     threshold = shots.threshold(coverage)
-    if say:
-        told = f"Class sets of coverage {coverage:g} from {shots.size} labelled points or polygons that were held out"
-        if shots.size < shots.fewest(coverage):
-            say(f"{told}: too few, every set holds all classes. It takes at least {shots.fewest(coverage)}.")
-        else:
-            say(f"{told}: classes with a probability of at least {threshold:.3f}.")
+    told = f"Class sets of coverage {coverage:g} from {shots.size} labelled points or polygons that were held out"
+    if shots.size < shots.fewest(coverage):
+        say(f"{told}: too few, every set holds all classes. It takes at least {shots.fewest(coverage)}.")
+    else:
+        say(f"{told}: classes with a probability of at least {threshold:.3f}.")
     return threshold

@@ -80,7 +80,7 @@ def test_workers_of_a_dask_cluster_make_the_same_map(trained: Trained, tmp_path)
 
 
 def test_a_cluster_that_does_not_answer_is_said_so(trained: Trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("diffclip_geo.schedulers.CONNECT", 0.3)
+    monkeypatch.setattr("diffclip_geo.clusters.CONNECT", 0.3)
     with pytest.raises(DiffClipGeoError, match="does not answer"):
         classify(tmp_path / "map.tif", workspace=trained.workspace, scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())
