@@ -53,6 +53,12 @@ def _integers(context: click.Context, parameter: click.Parameter, value: str) ->
     help="How pixels are dealt; group: tests lie in other polygons, blocks or plots than shots.",
 )
 @click.option("--published", type=click.Path(path_type=Path), help="CSV of published figures to show beside.")
+@click.option(
+    "--clip-weights",
+    type=click.Path(path_type=Path),
+    help="CLIP model for the methods of the group clip: a .safetensors file of OpenAI's or open_clip's.",
+)
+@click.option("--clip-model", help="Its name in open_clip, where the file does not tell what it is, e.g. RN50.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or auto, for the networks.")
 @click.option("--list-methods", is_flag=True, help="Print methods, groups and scenes, and stop.")
 @click.option("--overwrite", is_flag=True, help="Forget earlier results instead of going on from them.")
@@ -70,6 +76,8 @@ def command(
     seeds: int,
     splits: tuple[str, ...],
     published: Path | None,
+    clip_weights: Path | None,
+    clip_model: str | None,
     device: str,
     list_methods: bool,
     overwrite: bool,
@@ -106,6 +114,8 @@ def command(
         seeds=seeds,
         splits=splits,
         published=published,
+        clip_weights=clip_weights,
+        clip_model=clip_model,
         device=device,
         overwrite=overwrite,
         say=say,

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import OptionError
 from ..kernel_heads import RECIPES
 from ..prompts import PROMPTS
+from .clip_tower import ClipFile, ClipMethod
 from .networks import NetworkMethod
 from .peers import PeerMethod
 from .protocol import Method
@@ -109,8 +110,14 @@ PEERS = tuple(
 )
 PEER_NAMES = tuple(peer.name for peer in PEERS)
 
+CLIP = (
+    ClipMethod("clip-zero-shot", "a CLIP model on true-colour windows and class texts, without shots", True),
+    ClipMethod("clip-probe", "logistic regression on the vectors of a CLIP model on true-colour windows", False),
+)
+
 GROUPS: dict[str, tuple[Method, ...]] = {
     "peers": PEERS,
+    "clip": CLIP,
     "ablation": EXPERTS,
     "ours-stages": tuple(one for one in _stages(OURS) if one.name not in {other.name for other in EXPERTS}),
     "paper-stages": _stages(PAPER),
@@ -120,8 +127,11 @@ METHODS: dict[str, Method] = {
 }
 
 
-def choose_methods(names: Sequence[str], device: str = "cpu") -> list[Method]:
-    """Methods by name or by group, each once, networks on `device`. Raises OptionError."""
+def choose_methods(names: Sequence[str], device: str = "cpu", clip: ClipFile | None = None) -> list[Method]:
+    """Methods by name or by group, each once, networks on `device`, those of CLIP with the model `clip`.
+
+    Raises OptionError.
+    """
     chosen: dict[str, Method] = {}
     for name in names:
         if name not in METHODS and name not in GROUPS:
@@ -129,5 +139,10 @@ def choose_methods(names: Sequence[str], device: str = "cpu") -> list[Method]:
                 f"method {name!r}", "is not known", f"use names of --list-methods, or a group: {', '.join(GROUPS)}"
             )
         for method in GROUPS.get(name) or (METHODS[name],):
-            chosen[method.name] = replace(method, device=device) if isinstance(method, NetworkMethod) else method
+            chosen[method.name] = method
+            if isinstance(method, NetworkMethod):
+                chosen[method.name] = replace(method, device=device)
+            elif isinstance(method, ClipMethod):
+                chosen[method.name] = ready = replace(method, device=device, source=clip)
+                ready.model()  # told before anything is measured
     return list(chosen.values())

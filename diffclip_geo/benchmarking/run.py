@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from ..atomic import check_outputs
 from ..errors import OptionError
 from .cases import Case
+from .clip_tower import ClipFile, PreparedClip
 from .methods import choose_methods
 from .protocol import Method
 from .records import Cell, Records, run_facts
@@ -30,6 +33,8 @@ def benchmark(
     seeds: int = 5,
     splits: Sequence[str] = tuple(SPLITS),
     published: str | PathLike[str] | None = None,
+    clip_weights: str | PathLike[str] | None = None,
+    clip_model: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
@@ -49,16 +54,19 @@ def benchmark(
         The seeds are 0 … seeds − 1; each draws its own shots, the same for all methods.
     published
         CSV table of figures to show beside those measured, see `tables.read_published`.
+    clip_weights, clip_model
+        CLIP model for the methods of the group "clip", see `clip_tower.ClipFile.open`.
 
     Raises
     ------
     OptionError
-        A method, split or number is not usable, or scikit-learn is missing.
+        A method, split, number or CLIP model is not usable, or scikit-learn is missing.
     OutputError
         The results cannot be written.
     """
     stem = Path(out)
-    chosen = choose_methods(methods, device)
+    clip = None if clip_weights is None else ClipFile.open(Path(clip_weights), clip_model)
+    chosen = choose_methods(methods, device, clip)
     _check(cases, shots, seeds, splits)
     quoted = [] if published is None else read_published(Path(published))
     files = table_files(stem)
@@ -99,6 +107,8 @@ def _measure(
     case: Case, method: Method, cells: Sequence[Cell], records: Records, cache: Path, say: Callable[[str], None] | None
 ) -> None:
     prepared = method.prepare(case.images, cache)
+    if isinstance(prepared, PreparedClip):  # once for all cells, and counted as preparation
+        prepared.embed(np.flatnonzero(case.truth))
     for cell in cells:
         train, test = few_shot_split(case.truth, case.group, cell.shots, cell.seed, cell.split)
         started = time.perf_counter()
