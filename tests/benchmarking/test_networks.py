@@ -7,7 +7,7 @@ from benchmark_cases import tiny_case, tiny_method
 
 from diffclip_geo.benchmarking import networks
 from diffclip_geo.benchmarking.cases import Case, Tile
-from diffclip_geo.benchmarking.methods import METHODS
+from diffclip_geo.benchmarking.methods import GROUPS, METHODS
 from diffclip_geo.benchmarking.networks import NetworkMethod
 from diffclip_geo.benchmarking.splits import few_shot_split
 from diffclip_geo.images import pad
@@ -133,6 +133,11 @@ def test_every_network_method_has_a_preset():
         if isinstance(method, NetworkMethod):
             settings = method.settings()
             assert settings.encoder.window % 2 and method.description
+
+
+def test_every_method_of_a_group_has_a_name_of_its_own():
+    for name, methods in GROUPS.items():
+        assert len({method.name for method in methods}) == len(methods), name
 
 
 def test_published_settings():
