@@ -6,6 +6,7 @@ invalid pixel takes the value of the window's centre pixel.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +27,33 @@ def symmetries(side: int) -> Tensor:
     cells = torch.arange(side * side).view(side, side)
     turned = [torch.rot90(cells, k) for k in range(4)]
     return torch.stack([t.flatten() for turn in turned for t in (turn, turn.flip(1))])
+
+
+class PixelWindows:
+    """Where the windows of the valid core pixels of one image lie, in row-major order of the pixels.
+
+    Cells are numbered in the flattened image, margin included.
+    """
+
+    def __init__(self, image: Image, side: int) -> None:
+        row, column = image.core.nonzero(as_tuple=True)
+        width = image.valid.shape[1]
+        row_offset, column_offset = cell_offsets(side)
+        self.centre = (row + image.margin) * width + column + image.margin  # [pixels]
+        self._offset = row_offset * width + column_offset
+        self._valid = image.valid.flatten()
+
+    def to(self, device: torch.device) -> PixelWindows:
+        """A copy on another device."""
+        moved = copy.copy(self)
+        for name, tensor in vars(self).items():
+            setattr(moved, name, tensor.to(device, non_blocking=True))
+        return moved
+
+    def cells(self, centre: Tensor) -> Tensor:
+        """Cells of the windows around the cells `centre` `[B]`; int64 `[B, side²]`."""
+        cells = centre[:, None] + self._offset
+        return torch.where(self._valid[cells], cells, centre[:, None])
 
 
 class WindowSource:

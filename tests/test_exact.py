@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ArrayScene, core_block, random_image
 
-from diffclip_geo import exact
-from diffclip_geo.exact import ExactEngine
+from diffclip_geo.errors import OptionError
+from diffclip_geo.exact import ExactEngine, largest_batch
 from diffclip_geo.images import Image, read_with_margin
 from diffclip_geo.nn.encoder import Encoder, EncoderConfig
 from diffclip_geo.nn.fusion import ImageEncoder
@@ -68,11 +68,11 @@ def test_two_runs_give_the_same_bytes_whatever_the_random_state():
 
 
 @pytest.mark.parametrize("size", [3, 100, 1000])
-def test_batch_size_changes_nothing(monkeypatch, size):
+def test_batch_size_changes_nothing(size):
     image = random_image(20, 17)
-    expected = ExactEngine(image_encoder()).embed(image)
-    monkeypatch.setattr(exact, "MICRO_BATCH", size)
-    assert_same(ExactEngine(image_encoder()).embed(image), expected)
+    engine = ExactEngine(image_encoder(), batch=size)
+    assert engine.batch == size
+    assert_same(engine.embed(image), ExactEngine(image_encoder()).embed(image))
 
 
 @pytest.mark.parametrize("tile", [1, 4, 9, 64])
@@ -89,7 +89,7 @@ def test_tile_size_changes_nothing(tile):
             engine.embed(part)
         )
     assert mosaic[~image.core].isnan().all()
-    assert_same(mosaic[image.core], whole)
+    assert torch.equal(mosaic[image.core], whole)
 
 
 def test_number_of_threads_changes_nothing():
@@ -111,8 +111,7 @@ def test_one_engine_serves_many_threads():
     alone = [engine.embed(image) for image in images]
     with ThreadPoolExecutor(4) as executor:
         together = list(executor.map(engine.embed, images))
-    for found, expected in zip(together, alone, strict=True):
-        assert_same(found, expected)
+    assert all(map(torch.equal, together, alone))
 
 
 def test_a_tile_without_a_valid_pixel_has_no_rows():
@@ -129,3 +128,31 @@ def test_one_modality_is_enough():
 
 def test_the_margin_holds_the_window():
     assert [ExactEngine(image_encoder(side=side)).margin for side in (1, 5, 11)] == [0, 2, 5]
+
+
+@pytest.mark.parametrize(("room", "expected"), [(1, 1), (5, 4), (64, 64), (10_000, 64)])
+def test_the_largest_batch_is_found_by_trial(room, expected):
+    tried = []
+
+    def attempt(batch):
+        tried.append(batch)
+        if batch > room:
+            raise torch.cuda.OutOfMemoryError
+
+    assert largest_batch(attempt, 64) == expected
+    assert tried == [2**k for k in range(len(tried))]
+
+
+def test_a_gpu_without_any_room_is_refused():
+    with pytest.raises(OptionError, match="device 'cuda': has no memory left for this network; use --device cpu"):
+        largest_batch(lambda _: (_ for _ in ()).throw(torch.cuda.OutOfMemoryError), 64)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_a_gpu_gives_what_the_cpu_gives():
+    image = random_image(40, 37)
+    engine = ExactEngine(image_encoder(), "cuda")
+    found, expected = engine.embed(image), ExactEngine(image_encoder()).embed(image)
+    assert found.dtype == torch.float32 and found.device.type == "cpu" and engine.batch >= 32
+    assert torch.nn.functional.cosine_similarity(found, expected).min() > 0.99
+    assert torch.equal(engine.embed(image), found)
