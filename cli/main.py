@@ -20,7 +20,7 @@ COMMANDS = {
     "prompts": "Write descriptions of the classes, to learn from.",
     "evaluate": "Compare a map with the truth.",
     "features": "See what the encoder makes of a scene.",
-    "export": "Describe a map or a model for catalogues.",
+    "export": "Describe a map or a model for catalogues, or write it as ONNX.",
     "benchmark": "Compare methods on scenes with known classes.",
     "info": "Show what is understood of rasters, labels or a workspace.",
     "convert": "Turn MATLAB, NumPy or ENVI files into GeoTIFF.",

@@ -4,6 +4,7 @@ workspace.json          scenes, bands, normalisation, preset, seed and provenanc
 encoder.safetensors     weights of the shared encoder
 classifier.json         classes, texts, settings and provenance of stage 2
 classifier.safetensors  weights of the image encoder, cached text embeddings
+model.onnx              the image encoder for ONNX Runtime
 *.csv, *.png            training records and pictures
 """
 
@@ -51,6 +52,11 @@ class Workspace:
     def classifier(self) -> Path:
         """Weights of stage 2."""
         return self.folder / "classifier.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        """The image encoder of stage 2 for ONNX Runtime."""
+        return self.folder / "model.onnx"
 
     @property
     def training_pixels(self) -> Path:

@@ -705,6 +705,11 @@ def _(monkeypatch):
     return classify("--scheduler", "processes")
 
 
+@case("A raster is given whose model is to be exported")
+def _():
+    return ["export", "image.tif", "--format", "onnx"]
+
+
 # Other ways to end ------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
-"""`export`: describe a map, or the model of a workspace, for catalogues."""
+"""`export`: describe a map or a model for catalogues, or write the model for other programs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -23,7 +25,6 @@ from ..scenes import Scene
 from ..stac import COG, asset, classes_of, model_properties, projection_of, stac_item, write_item
 from ..workspace import Workspace
 
-FORMATS = ("stac",)
 _GREY = (128, 128, 128)
 
 
@@ -34,29 +35,76 @@ def export(
     format: str = "stac",
     overwrite: bool = False,
 ) -> Path:
-    """Write a STAC Item of `source`, a label map or a workspace folder, and return its path.
+    """Write `source`, a label map or a workspace folder, in another form, and return the path of the file.
 
-    A map's Item lists its companions (confidence, probabilities, style, quicklook, provenance) when they are there.
-    A model's has the fields of the machine-learning-model (MLM) extension. By default the Item is written beside the
-    map as ``map.stac.json``, or into the workspace as ``model.stac.json``.
+    Parameters
+    ----------
+    format
+        "stac" for a STAC Item. A map's Item lists its companions (confidence, probabilities, style, quicklook,
+        provenance) when they are there; a model's has the fields of the machine-learning-model (MLM) extension.
+        "onnx" for the image encoder of a workspace as an ONNX model, see `onnx_model`.
+    out
+        By default ``map.stac.json`` beside the map, ``model.stac.json`` or ``model.onnx`` in the workspace.
 
     Raises
     ------
     RasterError, WorkspaceError
         There is no map, or no trained model.
     OutputError
-        The Item exists, or cannot be written.
+        The file exists, or cannot be written.
     """
     source = Path(source)
     if format not in FORMATS:
         raise OptionError("--format", f"{format!r} is not known", f"use one of {', '.join(FORMATS)}")
-    default = source / "model.stac.json" if source.is_dir() else source.with_name(f"{source.stem}.stac.json")
-    path = default if out is None else Path(out)
+    chosen = FORMATS[format]
+    path = chosen.default(source) if out is None else Path(out)
     check_outputs([path], overwrite, [source] if source.is_file() else [])
-    item = _model_item(source, path) if source.is_dir() else _map_item(source, path)
     with FileSet(path, overwrite=overwrite) as files:
-        write_item(files.stage(path), item)
+        chosen.write(source, path, files.stage(path))
     return path
+
+
+@dataclass(frozen=True)
+class _Format:
+    """`default` tells where the file of a source goes, `write` writes what will be `path` to a staged path."""
+
+    default: Callable[[Path], Path]
+    write: Callable[[Path, Path, Path], None]  # source, path, staged
+
+
+def _stac_path(source: Path) -> Path:
+    return source / "model.stac.json" if source.is_dir() else source.with_name(f"{source.stem}.stac.json")
+
+
+def _write_stac(source: Path, path: Path, staged: Path) -> None:
+    write_item(staged, _model_item(source, path) if source.is_dir() else _map_item(source, path))
+
+
+def _onnx_path(source: Path) -> Path:
+    return _trained(source).onnx
+
+
+def _write_onnx(source: Path, _: Path, staged: Path) -> None:
+    from ..classifier import load_classifier
+    from ..onnx_model import onnx_model
+    from ..tensorfiles import file_hash
+
+    place = _trained(source)
+    classifier = load_classifier(place)
+    staged.write_bytes(onnx_model(classifier, file_hash(place.classifier)).SerializeToString())
+
+
+def _trained(source: Path) -> Workspace:
+    """The workspace `source`, which holds a trained model."""
+    if source.is_file():
+        raise OptionError(source, "is a file, and the model of a workspace is wanted", "name the folder of a workspace")
+    place = Workspace(source)
+    place.read(place.manifest, "pretrain")
+    place.read(place.classifier_manifest, "fewshot")
+    return place
+
+
+FORMATS = {"stac": _Format(_stac_path, _write_stac), "onnx": _Format(_onnx_path, _write_onnx)}
 
 
 def _map_item(source: Path, path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""STAC Items that pystac accepts."""
+"""STAC Items that pystac accepts, and ONNX models that ONNX's own checker accepts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import hashlib
 import json
 from pathlib import Path
 
+import click
+import onnx
 import pytest
+from diffclip_geo.cli.export import command
 from diffclip_geo.cli.main import main
 from trained import Trained
 
-from diffclip_geo.errors import OptionError, OutputError, RasterError
+from diffclip_geo import __version__
+from diffclip_geo.classifier import load_classifier
+from diffclip_geo.errors import OptionError, OutputError, RasterError, WorkspaceError
 from diffclip_geo.workflow.classify import classify
-from diffclip_geo.workflow.export import export
+from diffclip_geo.workflow.export import FORMATS, export
+from diffclip_geo.workspace import Workspace
 
 pystac = pytest.importorskip("pystac", reason="pystac is not installed")
 
@@ -66,5 +72,26 @@ def test_faults(trained: Trained, tmp_path: Path) -> None:
         export(tmp_path / "none.tif")
     with pytest.raises(RasterError, match="names no classes"):
         export(trained.scene)
-    with pytest.raises(OptionError, match="use one of stac"):
-        export(trained.workspace, format="onnx")
+    with pytest.raises(OptionError, match="use one of stac, onnx"):
+        export(trained.workspace, format="netcdf")
+    with pytest.raises(OptionError, match="is a file, and the model of a workspace is wanted"):
+        export(trained.scene, format="onnx")
+    with pytest.raises(WorkspaceError, match="holds no workspace"):
+        export(tmp_path / "none", format="onnx")
+
+
+def test_the_command_line_offers_every_format() -> None:
+    (choice,) = [one.type for one in command.params if one.name == "format_"]
+    assert isinstance(choice, click.Choice) and list(choice.choices) == list(FORMATS)
+
+
+def test_onnx(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(trained.workspace), "--format", "onnx", "-o", str(tmp_path / "my.onnx")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "my.onnx")
+    model = onnx.load(tmp_path / "my.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["classes"]) == list(trained.classes)
+    assert metadata["version"] == __version__ and metadata["window"] == "5"
+    classifier = load_classifier(Workspace(trained.workspace))
+    assert json.loads(metadata["normalisation"]) == classifier.stats.to_dict()
