@@ -130,8 +130,9 @@ def _settings(kind: type[Settings], tables: dict[str, Any], name: str) -> Settin
     settings = kind(**values)
     for field in fields(kind):  # type: ignore[arg-type]
         value: Any = values[field.name]
-        allowed: tuple[type, ...] = {"int": (int,), "float": (int, float), "bool": (bool,)}[str(field.type)]
-        if not isinstance(value, allowed) or (field.type != "bool" and (isinstance(value, bool) or value < 0)):
+        allowed: Any = {"int": int, "float": (int, float), "bool": bool}[str(field.type)]
+        number = field.type != "bool"
+        if not isinstance(value, allowed) or (number and (isinstance(value, bool) or not value >= 0)):
             wanted = {"int": "a whole number of 0 or more", "float": "a number of 0 or more", "bool": "true or false"}
             raise TypeError(f"{field.name} of [{name}] is {value!r}, not {wanted[str(field.type)]}")
     return settings
