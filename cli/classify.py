@@ -67,6 +67,13 @@ from . import options
     metavar="COVERAGE",
     help="Write class sets, too, that hold the true class of this share of pixels (0.9): their size, their classes.",
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["torch", "onnx"]),
+    default="torch",
+    show_default=True,
+    help="What computes the network: PyTorch, or ONNX Runtime.",
+)
 @click.option("--ram", metavar="SIZE", help="Memory to keep to, such as 4GB; by default half of what is free, to 8GB.")
 @click.option("--tile", type=int, metavar="PIXELS", help="Side of the tiles; by default what --ram allows.")
 @click.option(
@@ -95,6 +102,7 @@ def command(
     polygons: Path | None,
     format_: str,
     sets: float | None,
+    runtime: str,
     ram: str | None,
     tile: int | None,
     workers: int | None,
@@ -120,6 +128,7 @@ def command(
         polygons=polygons,
         format=format_,
         sets=sets,
+        runtime=runtime,
         ram=ram,
         tile=tile,
         workers=workers,

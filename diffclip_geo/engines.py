@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
 from .classes import ClassTable
 from .classifier import Classifier, load_classifier
+from .errors import OptionError
 from .exact import MICRO_BATCH, ExactEngine
 from .normalisation import Array
 from .scenes import Block
 from .workspace import Workspace
 
+ENGINES = ("auto", "exact", "fast")
+RUNTIMES = ("torch", "onnx")
+LEAST_AGREEMENT = 0.98  # share of pixels that get the exact engine's class from the fast one
 _FIXED = 50_000_000  # bytes that libraries set aside for each thread
 
 
@@ -64,7 +69,8 @@ class Exact:
     """The classifier on the window of every pixel."""
 
     classifier: Classifier
-    embedder: ExactEngine
+    embedder: ExactEngine  # or an engine with the same methods
+    device: torch.device
     cell: int = 1
 
     @property
@@ -80,7 +86,7 @@ class Exact:
     @property
     def side(self) -> int:
         """On a CPU some seconds' work; a GPU is held up by the margins of small tiles."""
-        return 64 if self.embedder.device.type == "cpu" else 256
+        return 64 if self.device.type == "cpu" else 256
 
     def memory(self, channels: int, side: int) -> int:
         """What is measured on the CPU, and some more.
@@ -99,24 +105,35 @@ class Exact:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Which engine to load: what a process needs to make its own. `version` tells apart models in the same place."""
+    """Which engine to load: what a process needs to make its own. `written` tells apart models in the same place."""
 
     workspace: Workspace
     device: torch.device
-    version: tuple[int, ...]
+    name: str
+    runtime: str
+    written: tuple[int, ...]
 
     @classmethod
-    def exact(cls, workspace: Workspace, device: torch.device) -> EngineSpec:
+    def exact(cls, workspace: Workspace, device: torch.device, runtime: str = "torch") -> EngineSpec:
         """The exact engine of the classifier that the workspace holds now; loading it tells if there is none."""
         place = Workspace(workspace.folder.resolve())  # other processes may be elsewhere
-        return cls(place, device, _version(place.manifest, place.classifier_manifest, place.classifier))
+        return cls(place, device, "exact", runtime, _written(place))
 
-    def facts(self) -> dict[str, str]:
-        """What decides the results besides the model, for the record."""
-        return {"engine": "exact", "device": self.device.type}
+    def facts(self) -> dict[str, Any]:
+        """What decides the results besides the classifier, for the record."""
+        versions = {} if self.runtime == "torch" else {"onnxruntime": version("onnxruntime")}
+        return {"engine": self.name, "runtime": self.runtime, "device": self.device.type, **versions}
 
     def load(self) -> Engine:
-        """The engine, shared by all threads of the process. Raises WorkspaceError."""
+        """The engine, shared by all threads of the process.
+
+        Raises
+        ------
+        WorkspaceError
+            There is no model.
+        OptionError
+            The runtime is not installed, or does not know the device.
+        """
         with _loading:
             return _load(self)
 
@@ -127,9 +144,21 @@ _loading = Lock()
 @lru_cache(maxsize=2)
 def _load(spec: EngineSpec) -> Engine:
     classifier = load_classifier(spec.workspace)
-    return Exact(classifier, classifier.engine(spec.device))
+    if spec.runtime == "onnx":
+        return Exact(classifier, cast(ExactEngine, _open_onnx(spec, classifier)), spec.device)
+    return Exact(classifier, classifier.engine(spec.device), spec.device)
 
 
-def _version(*paths: Path) -> tuple[int, ...]:
-    """When the files were written; 0 for those that are not there."""
-    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths)
+def _open_onnx(spec: EngineSpec, classifier: Classifier) -> Any:
+    try:
+        from .onnx_engine import open_onnx_engine
+    except ImportError as error:
+        fault = f"needs the package {error.name}, which is not installed"
+        raise OptionError("--runtime onnx", fault, "pip install onnx onnxruntime, or use --runtime torch") from error
+    return open_onnx_engine(spec.workspace, classifier, spec.device)
+
+
+def _written(place: Workspace) -> tuple[int, ...]:
+    """When the model was written; 0 for files that are not there."""
+    files: tuple[Path, ...] = (place.manifest, place.classifier_manifest, place.classifier)
+    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)

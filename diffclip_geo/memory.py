@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +47,14 @@ def resident() -> int:
     """Bytes of the process that are in memory now."""
     size: int = psutil.Process().memory_info().rss
     return size
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the C library of Linux (glibc) does not do by itself."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

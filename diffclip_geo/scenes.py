@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from glob import glob
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ from .rasters import (
 from .resampling import crop_to, interpolated, pixels_per_pixel
 
 _LEAST_OVERLAP = 0.95
+_SCANNED = 128  # pixels a side of the windows in which a whole image is looked through for data
 _OPEN_SCENES = 8  # per thread; more would meet the limit on open files when many plots are one project
 
 
@@ -331,8 +333,9 @@ class Scene:
     def _check_any_valid(self) -> None:
         windows = sample_windows(*self.grid.shape)
         whole = len(windows) == 1
-        for window in [*windows, *([] if whole else all_windows(*self.grid.shape))]:
-            if self.read(window.row_off, window.col_off, window.height, window.width).valid.any():
+        for window in chain(windows, () if whole else all_windows(*self.grid.shape, side=_SCANNED)):
+            place = (window.row_off, window.col_off, window.height, window.width)
+            if self.may_be_valid(*place).any() and self.read(*place).valid.any():
                 return
         others = ", ".join(path.name for path in (*self.lidar_paths, *([self.mask_path] if self.mask_path else [])))
         remedy = "drop the bands that hold NaN or nodata with --bad-bands, or give rasters with data"
@@ -642,7 +645,10 @@ def _sample(
     indices = [int(index) + 1 for index in kept]
     windows = sample_windows(dataset.height, dataset.width)
     found, found_missing = [], []
-    for last, group in ((len(windows) == 1, windows), (True, all_windows(dataset.height, dataset.width))):
+    for last, group in (
+        (len(windows) == 1, windows),
+        (True, all_windows(dataset.height, dataset.width, side=_SCANNED)),
+    ):
         for window in group:
             raw = read_window(dataset, window, indices).reshape(len(indices), -1)
             missing = _missing(raw, nodata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -11,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from typing import Any
-
-import torch
 
 from .errors import WorkerError
 from .memory import bound_block_cache
@@ -53,7 +52,7 @@ def open_pool(scheduler: str, crew: Crew) -> Iterator[Pool]:
     """
     with bound_block_cache(crew.cache):
         if scheduler == "threads":
-            with ThreadPoolExecutor(crew.workers, initializer=torch.set_num_threads, initargs=(crew.threads,)) as pool:
+            with ThreadPoolExecutor(crew.workers, initializer=_set_threads, initargs=(crew.threads,)) as pool:
                 yield _Threads(pool, crew)
         elif scheduler == "processes":
             with _processes(crew) as processes:
@@ -67,11 +66,17 @@ def open_pool(scheduler: str, crew: Crew) -> Iterator[Pool]:
 
 def run(crew: Crew, work: Callable[[Tile], Result], tile: Tile) -> Result:
     """`work` on a tile in another process, which takes its place in the crew with its first tile."""
-    torch.set_num_threads(crew.threads)
+    _set_threads(crew.threads)
     if not _entered:
         _entered.append(bound_block_cache(crew.cache))
         _entered[0].__enter__()
     return work(tile)
+
+
+def _set_threads(count: int) -> None:
+    """How many threads share an operation of torch; whatever computes with torch has imported it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
 
 
 @dataclass

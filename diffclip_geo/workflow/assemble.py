@@ -23,6 +23,7 @@ from ..errors import RasterError
 from ..exclusion import read_training_pixels
 from ..journal import Journal
 from ..maps import BLOCK, MEASURE_TAG, confidence_path
+from ..memory import give_back
 from ..polygons import write_polygons
 from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
@@ -88,6 +89,7 @@ def assemble(
     OutputError
         A file exists, or cannot be written.
     """
+    give_back()
     path, scene = job.label_path, job.scene
     facts = _facts(job, journal)
     tags, sure = provenance_tags(facts), confidence_path(path)

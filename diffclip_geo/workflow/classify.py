@@ -17,11 +17,11 @@ from ..classes import ClassTable
 from ..classifier import Classifier, load_classifier
 from ..confidence import MEASURES
 from ..devices import pick_device
-from ..engines import EngineSpec
+from ..engines import RUNTIMES, EngineSpec
 from ..errors import OptionError
 from ..journal import Journal, journal_path
 from ..maps import confidence_path, probabilities_path
-from ..memory import default_ram, parse_size
+from ..memory import MB, bound_block_cache, default_ram, parse_size
 from ..products import Products
 from ..quicklook import quicklook_path
 from ..scenes import Scene
@@ -34,6 +34,8 @@ from .assemble import Job, assemble, map_files
 from .plan import Effort, Plan, make_plan
 from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
+
+_CACHE = 64 * MB  # of GDAL's blocks, but for the reading of tiles, which has a share of its own
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Classification:
     seconds: float
 
 
+@bound_block_cache(_CACHE)
 def classify(
     out: str | PathLike[str],
     *,
@@ -65,6 +68,7 @@ def classify(
     polygons: str | PathLike[str] | None = None,
     format: str = "cog",
     sets: float | None = None,
+    runtime: str = "torch",
     ram: str | int | None = None,
     tile: int | None = None,
     workers: int | None = None,
@@ -96,6 +100,8 @@ def classify(
         "cog" for Cloud-Optimised GeoTIFFs, "envi" for ENVI images (``map.dat``).
     sets
         Write conformal class sets of this coverage, too: ``map_sets.tif``, see `conformal` and `setmaps`.
+    runtime
+        "torch", or "onnx" for ONNX Runtime.
     ram
         Memory to keep to, in bytes or as "4GB"; by default half of what is available, at most 8 GB. The size of tiles
         and the number of workers follow from it.
@@ -123,6 +129,8 @@ def classify(
     started = time.perf_counter()
     if confidence not in MEASURES:
         raise OptionError(f"confidence {confidence!r}", "is not known", f"use one of {', '.join(MEASURES)}")
+    if runtime not in RUNTIMES:
+        raise OptionError(f"runtime {runtime!r}", "is not known", f"use one of {', '.join(RUNTIMES)}")
     effort = Effort(default_ram() if ram is None else parse_size(str(ram)), tile, workers, scheduler)
     effort.check()
     say = say or (lambda _: None)
@@ -136,7 +144,7 @@ def classify(
         # Outputs that exist are the run's own when it was interrupted while they got their names.
         overwrite = overwrite or (resume and journal.placing)
         check_outputs(map_files(label_path, products), overwrite, scene.files)
-        spec = EngineSpec.exact(place, pick_device(device))
+        spec = EngineSpec.exact(place, pick_device(device), runtime)
         engine = spec.load()
         products.classes(engine.classes)
         for note in scene.notes:
@@ -168,6 +176,7 @@ def classify(
     )
 
 
+@bound_block_cache(_CACHE)
 def classify_scenes(
     out: str | PathLike[str],
     *,

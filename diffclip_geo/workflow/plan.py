@@ -11,7 +11,7 @@ import torch
 from ..engines import Engine
 from ..errors import OptionError
 from ..maps import BLOCK
-from ..memory import MB, resident, size_text
+from ..memory import MB, give_back, resident, size_text
 from ..products import Products
 from ..rasters import open_raster
 from ..scenes import Scene
@@ -89,6 +89,7 @@ def make_plan(engine: Engine, scene: Scene, products: Products, effort: Effort, 
     classes = len(engine.classes)
     result = 6 + (4 * classes if products.proba else 0) + (8 if products.sets is not None else 0)
     channels = len(scene.band_indices) + len(scene.lidar_names)
+    give_back()
     base = resident() + _RESERVE
     counts = range(wanted, 0, -1) if effort.workers is None else [wanted]
     if effort.scheduler not in LOCAL:

@@ -58,7 +58,15 @@ def test_pretraining_leaves_its_record(trained: Trained):
     assert not (trained.workspace / "checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize("options", [{"tile": 7}, {"tile": 33, "workers": 3}, {"tile": 1000, "workers": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile": 7},
+        {"tile": 33, "workers": 3},
+        {"tile": 1000, "workers": 1},
+        {"tile": 20, "workers": 1, "scheduler": "processes"},
+    ],
+)
 def test_neither_tile_nor_workers_change_a_byte(trained: Trained, tmp_path, options):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -73,10 +81,23 @@ def test_workers_of_a_dask_cluster_make_the_same_map(trained: Trained, tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     classify(tmp_path / "a" / "map.tif", workspace=trained.workspace)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         classify(tmp_path / "b" / "map.tif", workspace=trained.workspace, tile=16, scheduler=cluster.scheduler_address)
     for name in ("map.tif", "map_confidence.tif"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_onnx_runtime_makes_almost_the_same_map(trained: Trained, tmp_path):
+    pytest.importorskip("onnxruntime")
+    labels = []
+    for runtime in ("torch", "onnx"):
+        path = tmp_path / f"{runtime}.tif"
+        assert main(["classify", "-w", str(trained.workspace), "-o", str(path), "--runtime", runtime]) == 0
+        with rasterio.open(path) as dataset:
+            labels.append(dataset.read(1))
+    assert (labels[0] == labels[1]).mean() >= 0.999
+    options = json.loads((tmp_path / "onnx.json").read_text())["options"]
+    assert options["runtime"] == "onnx" and options["onnxruntime"]
 
 
 def test_a_cluster_that_does_not_answer_is_said_so(trained: Trained, tmp_path, monkeypatch):
