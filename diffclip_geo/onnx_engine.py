@@ -24,7 +24,7 @@ from .tensorfiles import file_hash
 from .windows import PixelWindows
 from .workspace import Workspace
 
-BATCHES = {"cpu": 8, "cuda": 1024}  # windows per call; a CPU holds that many in its caches
+BATCHES = {"cpu": 4, "cuda": 1024}  # windows per call; a CPU holds that many in its caches
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ERRORS_ONLY = 3
 
