@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -55,7 +56,6 @@ from . import options
 @click.option("--polygons", type=click.Path(path_type=Path), metavar="FILE.gpkg", help="Write polygons, too.")
 @click.option(
     "--format",
-    "format_",
     type=click.Choice(["cog", "envi"]),
     default="cog",
     show_default=True,
@@ -83,62 +83,22 @@ from . import options
     metavar="threads|processes|ADDRESS",
     help="Who computes: threads, processes, or a dask scheduler such as tcp://host:8786 whose workers see the files.",
 )
-@click.option("--workers", type=int, help="Tiles computed at a time; by default one per CPU core.")
+@click.option("--workers", type=int, metavar="COUNT", help="Tiles computed at a time; by default one per CPU core.")
 @options.device
+@click.option("--dry-run", is_flag=True, help="Say what the map would take: time, memory, disk. Writes nothing.")
 @click.option("--resume", is_flag=True, help="Go on from the tiles that an interrupted run left.")
 @options.overwrite
 @options.verbose
-def command(
-    out: Path,
-    workspace: Path,
-    scene: tuple[str, ...],
-    lidar: tuple[str, ...],
-    mask: Path | None,
-    allow_partial: bool,
-    confidence: str,
-    proba: bool,
-    min_confidence: float,
-    sieve: int,
-    polygons: Path | None,
-    format_: str,
-    sets: float | None,
-    runtime: str,
-    ram: str | None,
-    tile: int | None,
-    workers: int | None,
-    scheduler: str,
-    device: str,
-    resume: bool,
-    overwrite: bool,
-) -> None:
+def command(out: Path, dry_run: bool, resume: bool, overwrite: bool, **given: Any) -> None:
     """Map a scene: class labels with names and colours, confidence, provenance and a quicklook."""
     from diffclip_geo.workflow.classify import classify_scenes
+    from diffclip_geo.workflow.forecast import forecast_scenes
 
-    done = classify_scenes(
-        out,
-        workspace=workspace,
-        scene=scene or None,
-        lidar=lidar,
-        mask=mask,
-        allow_partial=allow_partial,
-        confidence=confidence,
-        proba=proba,
-        min_confidence=min_confidence,
-        sieve=sieve,
-        polygons=polygons,
-        format=format_,
-        sets=sets,
-        runtime=runtime,
-        ram=ram,
-        tile=tile,
-        workers=workers,
-        scheduler=scheduler,
-        device=device,
-        resume=resume,
-        overwrite=overwrite,
-        progress=True,
-        say=click.echo,
-    )
+    given |= {"scene": given["scene"] or None, "say": click.echo}
+    if dry_run:
+        forecast_scenes(out, **given)
+        return
+    done = classify_scenes(out, resume=resume, overwrite=overwrite, progress=True, **given)
     for one in done:
         pace = f"{one.pixels / one.seconds:,.0f} pixels/s"
         click.echo(f"Classified {one.pixels:,} pixels in {one.seconds:.0f} s ({pace}):")

@@ -29,8 +29,10 @@ def parse_size(text: str) -> int:
 
 
 def size_text(size: float) -> str:
-    """A size for people: 1.2 GB, 310 MB."""
-    return f"{size / GB:.1f} GB" if size >= GB else f"{size / MB:.0f} MB"
+    """A size for people: 1.2 GB, 310 MB, 5 kB."""
+    if size >= GB:
+        return f"{size / GB:.1f} GB"
+    return f"{size / MB:.0f} MB" if size >= MB else f"{size / 1000:.0f} kB"
 
 
 def default_ram() -> int:

@@ -27,7 +27,7 @@ def test_what_is_no_size_is_told(text: str) -> None:
 
 
 def test_sizes_are_told() -> None:
-    assert (size_text(1_234_000_000), size_text(310_400_000)) == ("1.2 GB", "310 MB")
+    assert list(map(size_text, (1_234_000_000, 310_400_000, 4_600))) == ["1.2 GB", "310 MB", "5 kB"]
 
 
 def test_there_is_some_memory() -> None:

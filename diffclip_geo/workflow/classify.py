@@ -15,14 +15,12 @@ from tqdm import tqdm
 from ..atomic import check_outputs
 from ..classes import ClassTable
 from ..classifier import Classifier, load_classifier
-from ..confidence import MEASURES
 from ..devices import pick_device
-from ..engines import RUNTIMES, EngineSpec
+from ..engines import EngineSpec
 from ..errors import OptionError
 from ..journal import Journal, journal_path
 from ..maps import confidence_path, probabilities_path
-from ..memory import MB, bound_block_cache, default_ram, parse_size
-from ..products import Products
+from ..memory import MB, bound_block_cache
 from ..quicklook import quicklook_path
 from ..scenes import Scene
 from ..schedulers import LOCAL, open_pool
@@ -31,7 +29,8 @@ from ..tiles import stream
 from ..tilework import Layers, TileWork
 from ..workspace import Workspace
 from .assemble import Job, assemble, map_files
-from .plan import Effort, Plan, make_plan
+from .options import Options
+from .plan import Plan, make_plan
 from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
 
@@ -127,18 +126,27 @@ def classify(
         Workers were lost again and again.
     """
     started = time.perf_counter()
-    if confidence not in MEASURES:
-        raise OptionError(f"confidence {confidence!r}", "is not known", f"use one of {', '.join(MEASURES)}")
-    if runtime not in RUNTIMES:
-        raise OptionError(f"runtime {runtime!r}", "is not known", f"use one of {', '.join(RUNTIMES)}")
-    effort = Effort(default_ram() if ram is None else parse_size(str(ram)), tile, workers, scheduler)
-    effort.check()
-    say = say or (lambda _: None)
+    options = Options(
+        confidence,
+        proba,
+        min_confidence,
+        sieve,
+        polygons,
+        format,
+        sets,
+        runtime,
+        ram,
+        tile,
+        workers,
+        scheduler,
+        device,
+    )
     label_path, place = Path(out), Workspace(Path(workspace))
+    options.check(label_path)
+    say = say or (lambda _: None)
+    products, effort = options.products, options.effort
     if not isinstance(scene, Scene):
         scene = _only(scenes_to_map(place, scene, lidar, mask, allow_partial))
-    products = Products(proba, min_confidence, sieve, None if polygons is None else Path(polygons), format, sets)
-    products.check(label_path)
     check_outputs(map_files(label_path, products), overwrite or resume, scene.files)
     with Journal(label_path) as journal:
         # Outputs that exist are the run's own when it was interrupted while they got their names.
