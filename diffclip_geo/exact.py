@@ -71,7 +71,7 @@ class ExactEngine:
             with self._turn:
                 cells = windows.cells(centre)
                 embedded.append(self.encoder([tokens[cells] for tokens in flat]))
-        return torch.cat(embedded)[:count].float().cpu()
+        return torch.cat(embedded)[:count].cpu()
 
     def _moved(self, pixels: Tensor) -> Tensor:
         """Pixels on the device, in its precision; from pinned memory a GPU fetches them while it computes."""

@@ -64,16 +64,16 @@ class FoldedEncoder(nn.Module):
 
     def forward(self, projected: Sequence[Tensor]) -> Tensor:
         """z_image of projected windows `[B, side², D]`, one tensor per modality, followed by the enhanced feature of an
-        LDC head; `[B, features]`.
+        LDC head; float32 `[B, features]`, whatever the precision in between.
         """
         levels = self._levels(torch.cat(list(projected)))  # the modalities share all blocks
         wanted = levels[-1] if self.last else levels[-1][:, self.wanted]
         summary = torch.cat(wanted.flatten(1).chunk(len(projected)), -1)
-        z_image = F.normalize(self.projection(summary), dim=-1)
+        z_image = F.normalize(self.projection(summary).float(), dim=-1)
         if not self.fusion:
             return z_image
         by_modality = zip(*(one.chunk(len(projected)) for one in levels), strict=True)
-        return torch.cat([z_image, self.fusion(list(by_modality))], -1)
+        return torch.cat([z_image, self.fusion(list(by_modality)).float()], -1)
 
     def _levels(self, projected: Tensor) -> list[Tensor]:
         """For an LDC head, the tokens of windows `[B, side², D]` after every block, the last one normalised; without

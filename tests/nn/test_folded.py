@@ -74,3 +74,15 @@ def test_it_shares_nothing_with_the_model():
     random(model)
     assert torch.equal(encoder(projected), before)
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_sixteen_bits_are_near():
+    """A GPU computes in 16 bits; bfloat16 is what every CPU has, and the coarser kind."""
+    model, given = network(), windows()
+    fusion = random(AdapterFusion(LDCConfig(16, 2, 2, 4, 0.07))).eval()
+    expected = folded(model, given, fusion)
+    encoder = FoldedEncoder(model, fusion).bfloat16()
+    with torch.inference_mode():
+        found = encoder([encoder.project(pixels.bfloat16(), modality) for modality, pixels in enumerate(given)])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
