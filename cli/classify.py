@@ -68,11 +68,25 @@ from . import options
     help="Write class sets, too, that hold the true class of this share of pixels (0.9): their size, their classes.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["auto", "exact", "fast"]),
+    default="auto",
+    show_default=True,
+    help="exact: the network on every pixel. fast: a student of it, which is distilled first. auto: exact for few"
+    " pixels or on a GPU, fast for many.",
+)
+@click.option(
+    "--accept-agreement",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Share of pixels to which the fast engine has to give the class of the exact one, instead of 0.95.",
+)
+@click.option(
     "--runtime",
     type=click.Choice(["torch", "onnx"]),
     default="torch",
     show_default=True,
-    help="What computes the network: PyTorch, or ONNX Runtime.",
+    help="What computes the network of the exact engine: PyTorch, or ONNX Runtime.",
 )
 @click.option("--ram", metavar="SIZE", help="Memory to keep to, such as 4GB; by default half of what is free, to 8GB.")
 @click.option("--tile", type=int, metavar="PIXELS", help="Side of the tiles; by default what --ram allows.")

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 
 from .classes import ClassTable
 from .classifier import Classifier, load_classifier
-from .errors import OptionError
+from .errors import OptionError, WorkspaceError
 from .exact import MICRO_BATCH, ExactEngine
 from .normalisation import Array
 from .scenes import Block
 from .workspace import Workspace
 
+if TYPE_CHECKING:
+    from .fast import FastEngine
+
 ENGINES = ("auto", "exact", "fast")
 RUNTIMES = ("torch", "onnx")
-LEAST_AGREEMENT = 0.98  # share of pixels that get the exact engine's class from the fast one
 _FIXED = 50_000_000  # bytes that libraries set aside for each thread
 
 
@@ -119,10 +122,20 @@ class EngineSpec:
         place = Workspace(workspace.folder.resolve())  # other processes may be elsewhere
         return cls(place, device, "exact", runtime, _written(place))
 
+    @classmethod
+    def fast(cls, workspace: Workspace) -> EngineSpec:
+        """The student that the workspace holds now, which computes on the CPU."""
+        place = Workspace(workspace.folder.resolve())
+        return cls(place, torch.device("cpu"), "fast", "onnx", _written(place))
+
     def facts(self) -> dict[str, Any]:
         """What decides the results besides the classifier, for the record."""
         versions = {} if self.runtime == "torch" else {"onnxruntime": version("onnxruntime")}
-        return {"engine": self.name, "runtime": self.runtime, "device": self.device.type, **versions}
+        facts: dict[str, Any] = {"engine": self.name, "runtime": self.runtime, "device": self.device.type, **versions}
+        if self.name == "fast":
+            fast = cast("FastEngine", self.load())
+            facts |= {"agreement": fast.agreement.same, "student": hashlib.sha256(fast.model).hexdigest()}
+        return facts
 
     def load(self) -> Engine:
         """The engine, shared by all threads of the process.
@@ -143,6 +156,13 @@ _loading = Lock()
 
 @lru_cache(maxsize=2)
 def _load(spec: EngineSpec) -> Engine:
+    if spec.name == "fast":
+        from .fast import FastEngine
+
+        fast = FastEngine.load(spec.workspace, [])
+        if fast is None:
+            raise WorkspaceError(spec.workspace.folder, "holds no student of its classifier", "use --engine exact")
+        return fast
     classifier = load_classifier(spec.workspace)
     if spec.runtime == "onnx":
         return Exact(classifier, cast(ExactEngine, _open_onnx(spec, classifier)), spec.device)
@@ -154,11 +174,17 @@ def _open_onnx(spec: EngineSpec, classifier: Classifier) -> Any:
         from .onnx_engine import open_onnx_engine
     except ImportError as error:
         fault = f"needs the package {error.name}, which is not installed"
-        raise OptionError("--runtime onnx", fault, "pip install onnx onnxruntime, or use --runtime torch") from error
+        remedy = f"pip install {error.name}, or use --runtime torch"
+        raise OptionError("--runtime onnx", fault, remedy) from error
     return open_onnx_engine(spec.workspace, classifier, spec.device)
 
 
 def _written(place: Workspace) -> tuple[int, ...]:
     """When the model was written; 0 for files that are not there."""
-    files: tuple[Path, ...] = (place.manifest, place.classifier_manifest, place.classifier)
+    files: tuple[Path, ...] = (
+        place.manifest,
+        place.classifier_manifest,
+        place.classifier,
+        place.folder / "student.json",
+    )
     return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)

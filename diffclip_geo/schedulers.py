@@ -11,7 +11,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from typing import Any
+
+import rasterio
 
 from .errors import WorkerError
 from .memory import bound_block_cache
@@ -19,7 +20,7 @@ from .tiles import Pool, Result, Tile
 
 LOCAL = ("threads", "processes")
 REMEDY = "they may lack memory: give a smaller --ram or fewer --workers, then go on with --resume"
-_entered: list[Any] = []  # what holds the block cache of this process, for good
+_settings: list[rasterio.Env] = []  # of GDAL, in this process, for good
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ def open_pool(scheduler: str, crew: Crew) -> Iterator[Pool]:
 def run(crew: Crew, work: Callable[[Tile], Result], tile: Tile) -> Result:
     """`work` on a tile in another process, which takes its place in the crew with its first tile."""
     _set_threads(crew.threads)
-    if not _entered:
-        _entered.append(bound_block_cache(crew.cache))
-        _entered[0].__enter__()
+    if not _settings:
+        _settings.append(rasterio.Env(GDAL_CACHEMAX=crew.cache))
+        _settings[0].__enter__()
     return work(tile)
 
 

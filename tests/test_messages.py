@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from project_files import labels, plot, preset_file
 from raster_files import NORTH_UP, UTM, spectra, write_envi, write_labels, write_raster
 from scipy.io import netcdf_file, savemat
 
+from diffclip_geo.fast import Agreement, FastEngine
 from diffclip_geo.journal import Journal
 from diffclip_geo.scenes import Scene
 
@@ -615,6 +617,27 @@ def _():
         shutil.copy("image.tif", f"image{number}.tif")
         shutil.copy("heights.tif", f"heights{number}.tif")
     return classify("--scene", "image?.tif", "--lidar", "heights?.tif")
+
+
+@case("The fast engine makes too much of another map")
+def _(monkeypatch):
+    agreement = Agreement(0.5, 1000, 0.1)
+    monkeypatch.setattr(FastEngine, "load", lambda *_: SimpleNamespace(agreement=agreement))
+    return classify("--engine", "fast")
+
+
+@case("There are too few pixels to distil the fast engine from")
+def _():
+    mask = np.zeros((20, 16), np.uint8)
+    mask[:3, :3] = 1
+    return classify("--engine", "fast", "--mask", write_raster(Path("mask.tif"), mask))
+
+
+@case("ONNX Runtime is not installed")
+def _(monkeypatch):
+    monkeypatch.delitem(sys.modules, "diffclip_geo.onnx_engine", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    return classify("--runtime", "onnx")
 
 
 @case("--ram cannot be read")

@@ -6,6 +6,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,12 +17,13 @@ import torch
 
 from ..devices import pick_device
 from ..engines import EngineSpec
-from ..errors import RasterError
+from ..errors import OptionError, RasterError
 from ..memory import MB, bound_block_cache, size_text
 from ..scenes import Scene
 from ..tiles import Tiles
 from ..tilework import Layers, TileResult, TileWork
 from ..workspace import Workspace
+from .choose import find_student
 from .options import Options
 from .plan import Plan, make_plan
 from .pretrain import Paths
@@ -71,11 +73,18 @@ def forecast_scenes(
     given.check(target)
     scenes = scenes_to_map(place, scene, lidar, mask, allow_partial)
     specs = [EngineSpec.exact(place, pick_device(given.device), given.runtime)]
+    specs[0].load()
+    has_student = False
+    with suppress(OptionError):  # what it needs is not installed
+        has_student = find_student(place, scenes) is not None
+    specs += [EngineSpec.fast(place)] if has_student else []
     forecasts = []
     for one in scenes:
         found = [_forecast(one, spec, given) for spec in specs]
         _report(one, found, target.parent if len(scenes) == 1 else target, say)
         forecasts += found
+    if not has_student:
+        say("The fast engine has no student for this yet: --engine fast distils it first, in a minute or two.")
     say("Nothing was written.")
     return forecasts
 

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..confidence import MEASURES
-from ..engines import RUNTIMES
+from ..engines import ENGINES, RUNTIMES
 from ..errors import OptionError
 from ..memory import default_ram, parse_size
 from ..products import Products
@@ -25,7 +25,9 @@ class Options:
     polygons: str | PathLike[str] | None = None
     format: str = "cog"
     sets: float | None = None
+    engine: str = "auto"
     runtime: str = "torch"
+    accept_agreement: float | None = None
     ram: str | int | None = None
     tile: int | None = None
     workers: int | None = None
@@ -34,10 +36,16 @@ class Options:
 
     def check(self, label_path: Path) -> None:
         """Raise OptionError or OutputError for what can be told without looking at scene or workspace."""
-        known = (("confidence", self.confidence, MEASURES), ("runtime", self.runtime, RUNTIMES))
+        known = (
+            ("confidence", self.confidence, MEASURES),
+            ("engine", self.engine, ENGINES),
+            ("runtime", self.runtime, RUNTIMES),
+        )
         for name, value, values in known:
             if value not in values:
                 raise OptionError(f"{name} {value!r}", "is not known", f"use one of {', '.join(values)}")
+        if self.accept_agreement is not None and not 0 <= self.accept_agreement <= 1:
+            raise OptionError("--accept-agreement", f"is {self.accept_agreement:g}", "give a share from 0 to 1")
         self.products.check(label_path)
         self.effort.check()
 
