@@ -1,0 +1,194 @@
+"""The fast engine: a student network that was distilled from the exact engine on the scene itself, on ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from .classes import ClassTable
+from .errors import WorkspaceError
+from .normalisation import Array
+from .scenes import Block, Scene, inside
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+CELL = 128  # pixels; all cells are computed at this size, whatever the tile
+LEAST_AGREEMENT = 0.95  # below it a map would be another one than that of the exact engine
+_MARGIN = 14  # pixels, as far as the widest Gaussian of the views reaches
+_FIXED = 50_000_000  # bytes that libraries set aside for each thread
+_ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a student compares with the exact engine on pixels that were held out of its training."""
+
+    same: float  # share of pixels with the same class
+    pixels: int  # that were held out
+    in_doubt: float  # share of them that the kernel heads decided
+
+
+@dataclass(frozen=True)
+class FastEngine:
+    """Class probabilities by a student network.
+
+    How sums are rounded depends on the shape of what is added and on how many threads share it: every call computes one
+    cell of the same size on one thread, so that a pixel's result depends neither on the tile nor on the workers.
+    """
+
+    classes: ClassTable
+    agreement: Agreement
+    model: bytes  # see `student`
+    session: onnxruntime.InferenceSession
+    cell: int = CELL
+
+    @classmethod
+    def of(cls, classes: ClassTable, agreement: Agreement, model: bytes, cell: int = CELL) -> FastEngine:
+        """The engine of a student in ONNX form."""
+        return cls(classes, agreement, model, open_session(model), cell)
+
+    @property
+    def margin(self) -> int:
+        """Pixels of context around a block."""
+        return _MARGIN
+
+    @property
+    def side(self) -> int:
+        """Larger tiles read less context twice, smaller ones keep more workers busy."""
+        return 2 * self.cell
+
+    def memory(self, channels: int, side: int) -> int:
+        """Bytes: the tile in some three copies while it is read, and one cell with what is computed of it."""
+        read = 3 * 4 * (channels + 1) * (side + 2 * self.margin) ** 2
+        return _FIXED + read + 4 * (2 * channels + 800) * (self.cell + 2 * self.margin) ** 2
+
+    def probabilities(self, block: Block, margin: int) -> Array:
+        """Of the valid core pixels in row-major order; float32 `[pixels, K]`.
+
+        `block` was read with `margin`, at least the engine's own. Its core starts at a multiple of `cell` in row and
+        column of the scene, and holds whole cells but where the scene ends.
+        """
+        block = inset(block, margin - self.margin)
+        core = inside(block.valid, self.margin)
+        found = np.empty((*core.shape, len(self.classes)), np.float32)
+        for row in range(0, core.shape[0], self.cell):
+            for column in range(0, core.shape[1], self.cell):
+                part = found[row : row + self.cell, column : column + self.cell]
+                if inside(block.valid, self.margin)[row : row + self.cell, column : column + self.cell].any():
+                    part[:] = self._cell(block, row, column)[: part.shape[0], : part.shape[1]]
+        return found[core]
+
+    def _cell(self, block: Block, row: int, column: int) -> Array:
+        """Probabilities `[cell, cell, K]` of the cell whose context starts there."""
+        side = self.cell + 2 * self.margin
+        window = np.s_[..., row : row + side, column : column + side]
+        part = Block(block.hsi[window], block.lidar[window], block.valid[window])
+        inputs = network_inputs(part, side, side)
+        found: list[Array] = self.session.run(None, inputs)
+        return found[0]
+
+    def save(self, workspace: Workspace, facts: Mapping[str, Any], scenes: Sequence[Scene]) -> None:
+        """Write the student and the `facts` of its training, for the classifier that the workspace holds now.
+
+        Raises WorkspaceError.
+        """
+        _write(_model_path(workspace), self.model)
+        workspace.write(
+            _manifest_path(workspace),
+            {
+                **facts,
+                "agreement": asdict(self.agreement),
+                "classes": self.classes.to_dict(),
+                "cell": self.cell,
+                "student": hashlib.sha256(self.model).hexdigest(),
+                "teacher": _teacher(workspace),
+                "scenes": [_identity(scene) for scene in scenes],
+            },
+        )
+
+    @classmethod
+    def load(cls, workspace: Workspace, scenes: Iterable[Scene]) -> FastEngine | None:
+        """The student of a workspace; None when there is none, or it was distilled from another classifier or without
+        one of the `scenes`.
+        """
+        try:
+            facts = json.loads(_manifest_path(workspace).read_text(encoding="utf-8"))
+            model = _model_path(workspace).read_bytes()
+            if facts["teacher"] != _teacher(workspace) or facts["student"] != hashlib.sha256(model).hexdigest():
+                return None
+            if any(_identity(scene) not in facts["scenes"] for scene in scenes):
+                return None
+            classes, agreement = ClassTable.from_dict(facts["classes"]), Agreement(**facts["agreement"])
+            return cls.of(classes, agreement, model, facts["cell"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def open_session(model: bytes) -> onnxruntime.InferenceSession:
+    """A session that computes on the calling thread alone."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def inset(block: Block, border: int) -> Block:
+    """A block without its outer pixels."""
+    height, width = block.valid.shape
+    window = np.s_[..., border : height - border, border : width - border]
+    return Block(block.hsi[window], block.lidar[window], block.valid[window])
+
+
+def network_inputs(block: Block, height: int, width: int) -> dict[str, Array]:
+    """What a student takes: a block brought to a size by invalid pixels below and to the right."""
+    inputs = {"hsi": block.hsi, "valid": block.valid.astype(np.float32)}
+    if len(block.lidar):
+        inputs["lidar"] = block.lidar
+    missing = height - block.valid.shape[0], width - block.valid.shape[1]
+    if not any(missing):
+        return {name: np.ascontiguousarray(values) for name, values in inputs.items()}
+    below = ((0, missing[0]), (0, missing[1]))
+    return {name: np.pad(values, ((0, 0),) * (values.ndim - 2) + below) for name, values in inputs.items()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        remedy = "free space, or choose another --workspace"
+        raise WorkspaceError(path, f"cannot be written ({error.strerror})", remedy) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _model_path(workspace: Workspace) -> Path:
+    return workspace.folder / "student.onnx"
+
+
+def _manifest_path(workspace: Workspace) -> Path:
+    return workspace.folder / "student.json"
+
+
+def _teacher(workspace: Workspace) -> str:
+    """Hash of what the exact engine is made of: views and normalisation, classes, weights."""
+    digest = hashlib.sha256()
+    for path in (workspace.manifest, workspace.classifier_manifest, workspace.classifier):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _identity(scene: Scene) -> list[Any]:
+    """Which rasters make a scene, and which of their bands."""
+    facts = scene.to_dict()
+    return [facts["hsi"], facts["lidar"], facts["band_indices"], list(scene.grid.shape)]
