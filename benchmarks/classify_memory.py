@@ -36,6 +36,7 @@ def main() -> None:
             lidar = repeat(folder / "scene" / "lidar.tif", folder / "heights.tif", times)
             kept = mask(scene, folder / "mask.tif", given.share)
             options = ["--scene", scene, "--lidar", lidar, "--mask", kept, "--ram", given.ram, "--overwrite"]
+            options += ["--engine", given.engine, "--accept-agreement", 0]
             seconds, peak = run("classify", "-w", work, "-o", folder / "map.tif", *options)
             rows.append({"times_as_large": times**2, "seconds": round(seconds, 1), "peak_mb": round(peak)})
             print(rows[-1], flush=True)

@@ -1,57 +1,68 @@
-"""Pixels per second and peak memory of `classify` on simulated scenes, from raster to raster.
+"""Pixels per second and peak memory of `classify` on simulated scenes, by both engines, from raster to raster.
 
-    python benchmarks/classify_speed.py 128x128 1000x1000
+    python benchmarks/classify_speed.py 128x128 384x384 1000x1000
 
-The network is trained for a few steps only: that changes neither speed nor memory. `classify` runs in its own process,
-whose peak resident memory is read from the operating system. Results go to benchmarks/results/classify_speed.json.
+Each size is mapped by the exact engine, by the fast one, which is distilled first, and by the fast one again. The
+default preset, with fewer steps of pretraining: that changes neither speed nor memory. Each command runs in a process of
+its own, whose peak resident memory is read from the operating system. Maps are compared with the full truth and with
+each other. Results go to benchmarks/results/classify_speed.json.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "classify_speed.json"
-PROGRAM = [sys.executable, "-c", "import sys; from diffclip_geo.cli.main import main; sys.exit(main())"]
+import numpy as np
+import rasterio
+from common import run, train, write_results
+
+from diffclip_geo import evaluate
+
+RUNS = {
+    "exact": ("exact", False),
+    "fast, distilled first": ("fast", False),
+    "fast": ("fast", True),
+}
 
 
-def run(*arguments: str) -> tuple[float, float]:
-    """Run the program quietly; returns seconds and the peak resident memory of its process in MB."""
-    started = time.perf_counter()
-    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{arguments[0]} failed")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
-
-
-def measure(size: str, folder: Path) -> dict[str, object]:
-    """Simulate a scene, train a little, map it; the facts of the mapping."""
-    scene, work, out = folder / "scene", folder / "work", folder / "map.tif"
-    run("simulate", "--out", str(scene), "--size", size)
-    pretrain, pretrain_peak = run(
-        "pretrain", str(scene / "scene.tif"), str(scene / "lidar.tif"), "-w", str(work), "--steps", "10"
-    )
-    run("fewshot", str(scene / "labels.shp"), "-w", str(work))
-    seconds, peak = run("classify", "-w", str(work), "--out", str(out))
-    record = json.loads(out.with_suffix(".json").read_text())
-    pixels = record["timings"]["pixels"]
-    return {
-        "size": size,
-        "pixels": pixels,
-        "seconds": round(seconds, 1),
-        "pixels_per_second": round(pixels / seconds),
-        "peak_mb": round(peak),
-        "pretrain_10_steps_seconds": round(pretrain, 1),
-        "pretrain_peak_mb": round(pretrain_peak),
-        "load_average_after": round(os.getloadavg()[0], 2),
-    }
+def measure(size: str, folder: Path) -> list[dict[str, object]]:
+    """Simulate a scene of this size, train, and map it in all ways; the facts of each."""
+    work = train(folder, size, preset="compact")
+    truth = folder / "scene" / "truth.tif"
+    rows: list[dict[str, object]] = []
+    exact = None
+    for name, (engine, overwrite) in RUNS.items():
+        out = folder / f"{engine}.tif"
+        options = ["--engine", engine, *(["--overwrite"] if overwrite else [])]
+        if engine == "fast":
+            options += ["--accept-agreement", 0]
+        seconds, peak = run("classify", "-w", work, "-o", out, *options)
+        facts = json.loads(out.with_suffix(".json").read_text())["timings"]
+        with rasterio.open(out) as dataset:
+            labels = dataset.read(1)
+        exact = labels if exact is None else exact
+        report = evaluate(out, truth)
+        rows.append(
+            {
+                "size": size,
+                "engine": name,
+                "pixels": facts["pixels"],
+                "seconds": round(seconds, 1),
+                "pixels_per_second": round(facts["pixels"] / seconds),
+                "seconds_of_mapping": facts["classify_seconds"],
+                "peak_mb": round(peak),
+                "oa": round(100 * report.oa, 2),
+                "aa": round(100 * report.aa, 2),
+                "same_label_as_exact": round(float(np.mean(labels[exact > 0] == exact[exact > 0])), 5),
+                "load_average_after": round(os.getloadavg()[0], 2),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
 
 
 def main() -> None:
@@ -59,17 +70,14 @@ def main() -> None:
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            rows.append(measure(size, Path(folder)))
-            print(rows[-1], flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    facts = {
-        "command": f"python benchmarks/classify_speed.py {' '.join(sizes)}",
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
-        "commit": commit.stdout.strip(),
-        "preset": "compact",
-        "runs": rows,
-    }
-    RESULTS.write_text(json.dumps(facts, indent=2) + "\n")
+            rows += measure(size, Path(folder))
+    write_results(
+        "classify_speed",
+        f"python benchmarks/classify_speed.py {' '.join(sizes)}",
+        preset="compact",
+        bands=144,
+        runs=rows,
+    )
 
 
 if __name__ == "__main__":
