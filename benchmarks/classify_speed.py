@@ -2,8 +2,8 @@
 
     python benchmarks/classify_speed.py 128x128 384x384 1000x1000
 
-Each size is mapped by the exact engine, by the fast one, which is distilled first, and by the fast one again. The
-default preset, with fewer steps of pretraining: that changes neither speed nor memory. Each command runs in a process of
+Each size is mapped by the exact engine, by the fast one, which is distilled first, and by the fast one again, with the
+default preset, but for fewer steps of pretraining: they change neither speed nor memory. Each command is a process of
 its own, whose peak resident memory is read from the operating system. Maps are compared with the full truth and with
 each other. Results go to benchmarks/results/classify_speed.json.
 """

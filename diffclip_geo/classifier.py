@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .classes import ClassTable
 from .conformal import HeldOutShots
-from .exact import ExactEngine
+from .exact import Embedder, ExactEngine
 from .images import SceneStats
 from .kernel import KernelRidge, Term
 from .kernel_heads import KernelHeads, head_weights
@@ -51,13 +51,13 @@ class Classifier:
         """The exact engine of the image encoder."""
         return ExactEngine(self.model.image, device, self.model.fusion)
 
-    def scores(self, engine: ExactEngine, block: Block, margin: int) -> Array:
+    def scores(self, engine: Embedder, block: Block, margin: int) -> Array:
         """Blended scores of the valid core pixels in row-major order; float32 `[pixels, K]`."""
         embedded = engine.embed(self.stats.normalise(block, margin))
         total = self.blend.language * self.model.scores(embedded)
         return total if self.kernels is None else total + self.kernels([view(block, margin) for view in self.views])
 
-    def probabilities(self, engine: ExactEngine, block: Block, margin: int) -> Array:
+    def probabilities(self, engine: Embedder, block: Block, margin: int) -> Array:
         """Calibrated class probabilities of the valid core pixels in row-major order; float32 `[pixels, K]`.
 
         `block` was read with `margin`, at least the classifier's own.

@@ -15,7 +15,7 @@ import torch
 from .classes import ClassTable
 from .classifier import Classifier, load_classifier
 from .errors import OptionError, WorkspaceError
-from .exact import MICRO_BATCH, ExactEngine
+from .exact import MICRO_BATCH, Embedder
 from .normalisation import Array
 from .scenes import Block
 from .workspace import Workspace
@@ -72,7 +72,7 @@ class Exact:
     """The classifier on the window of every pixel."""
 
     classifier: Classifier
-    embedder: ExactEngine  # or an engine with the same methods
+    embedder: Embedder
     device: torch.device
     cell: int = 1
 
@@ -165,11 +165,11 @@ def _load(spec: EngineSpec) -> Engine:
         return fast
     classifier = load_classifier(spec.workspace)
     if spec.runtime == "onnx":
-        return Exact(classifier, cast(ExactEngine, _open_onnx(spec, classifier)), spec.device)
+        return Exact(classifier, _open_onnx(spec, classifier), spec.device)
     return Exact(classifier, classifier.engine(spec.device), spec.device)
 
 
-def _open_onnx(spec: EngineSpec, classifier: Classifier) -> Any:
+def _open_onnx(spec: EngineSpec, classifier: Classifier) -> Embedder:
     try:
         from .onnx_engine import open_onnx_engine
     except ImportError as error:
@@ -185,6 +185,6 @@ def _written(place: Workspace) -> tuple[int, ...]:
         place.manifest,
         place.classifier_manifest,
         place.classifier,
-        place.folder / "student.json",
+        place.student_manifest,
     )
     return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from threading import Lock
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,19 @@ LARGEST_BATCH = 4096  # on a GPU: more is not faster
 # 16 bits on a GPU. The tokens are layer-normed throughout, so float16 holds them, with eight times the precision of
 # bfloat16: on the demo's scene and the language model alone, 9087 of 9087 labels are those of float32, and 9078.
 GPU_PRECISION = torch.float16
+
+
+class Embedder(Protocol):
+    """What computes the vectors of windows, whatever the runtime."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels of context around a tile."""
+        ...
+
+    def embed(self, image: Image) -> Tensor:
+        """See `ExactEngine.embed`."""
+        ...
 
 
 class ExactEngine:

@@ -100,9 +100,9 @@ class FastEngine:
 
         Raises WorkspaceError.
         """
-        _write(_model_path(workspace), self.model)
+        _write(workspace.student, self.model)
         workspace.write(
-            _manifest_path(workspace),
+            workspace.student_manifest,
             {
                 **facts,
                 "agreement": asdict(self.agreement),
@@ -120,8 +120,8 @@ class FastEngine:
         one of the `scenes`.
         """
         try:
-            facts = json.loads(_manifest_path(workspace).read_text(encoding="utf-8"))
-            model = _model_path(workspace).read_bytes()
+            facts = json.loads(workspace.student_manifest.read_text(encoding="utf-8"))
+            model = workspace.student.read_bytes()
             if facts["teacher"] != _teacher(workspace) or facts["student"] != hashlib.sha256(model).hexdigest():
                 return None
             if any(_identity(scene) not in facts["scenes"] for scene in scenes):
@@ -170,14 +170,6 @@ def _write(path: Path, content: bytes) -> None:
         raise WorkspaceError(path, f"cannot be written ({error.strerror})", remedy) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _model_path(workspace: Workspace) -> Path:
-    return workspace.folder / "student.onnx"
-
-
-def _manifest_path(workspace: Workspace) -> Path:
-    return workspace.folder / "student.json"
 
 
 def _teacher(workspace: Workspace) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from .nn.ldc import AdapterFusion, LDCConfig, LDCHead, ldc_loss
 from .nn.text import ProjectedTexts, TextEncoder, compact_vocabulary, encode_tokens, tokenize
 from .presets import FewshotSettings, Preset
 from .pretraining import step_generator
+from .sidebyside import add_up, gradients, side_by_side
 from .windows import WindowSource
 
 HEADS = ("similarity", "ldc", "ldc-learned")  # cosines alone; the LDC head, its block weights fixed or learned
@@ -108,6 +111,7 @@ def train_language_model(
     balanced over the classes; windows are turned and mirrored at random, all modalities alike. Deterministic given the
     seed. The spread of the logits is measured on unlabelled windows of `scene`. `head` is one of `HEADS`. With
     `text_vectors` `[K, E]`, of a pretrained text tower, a linear map of them is learned in place of a text transformer.
+    The number of CPU cores changes nothing.
     """
     settings = preset.fewshot
     with torch.random.fork_rng(devices=[]):
@@ -123,34 +127,31 @@ def train_language_model(
     optimiser = torch.optim.Adam(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
     steps = training_steps(settings, len(label))
     weight = 1 / torch.bincount(label, minlength=len(texts)).clamp(min=1)[label].float()
-    cells = source.side**2
-    shown = max(1, round(settings.visible * cells))
     records = []
-    for step in tqdm(range(steps), desc="fewshot", unit="step", disable=not progress):
-        rate = step_rate(step, steps, settings.learning_rate)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        generator = step_generator(seed, step)
-        which = torch.multinomial(weight, settings.batch, replacement=True, generator=generator)
-        symmetry = torch.randint(8, (settings.batch,), generator=generator)
-        windows = [w.to(device) for w in source.gather(which, symmetry)]
-        visible = None
-        if shown < cells:
-            order = torch.rand(settings.batch, cells, generator=generator)
-            order[:, cells // 2] = -1  # the centre is always shown, and first
-            visible = order.argsort(1)[:, :shown].to(device)
-            windows = [w.gather(1, visible[..., None].expand(-1, -1, w.shape[-1])) for w in windows]
-        z_image, feature = _embed(image, ldc, windows, visible).tensor_split([settings.text_width], 1)
-        z_text, wanted = text(words), label[which].to(device)
-        loss = contrastive_loss(z_image, z_text, wanted, settings.temperature)
-        if ldc is not None:
-            similarity = z_image @ z_text.T / settings.temperature
-            loss = loss + ldc_loss(ldc(similarity, feature), similarity, wanted)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        records.append(TrainingRecord(step + 1, loss.item(), rate))
+    with side_by_side(device) as crew:
+        for step in tqdm(range(steps), desc="fewshot", unit="step", disable=not progress):
+            rate = step_rate(step, steps, settings.learning_rate)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            which, windows, visible = _draw(source, weight, settings, step_generator(seed, step))
+            windows = [w.to(device) for w in windows]
+            visible = None if visible is None else visible.to(device)
+            forward = [partial(text, words)]
+            forward += [partial(_embed_part, image, ldc, windows, visible, part) for part in crew.slices(len(which))]
+            outputs = crew.map(operator.call, forward)
+            leaves = [output.detach().requires_grad_() for output in outputs]
+            z_text, wanted = leaves[0], label[which].to(device)
+            z_image, feature = torch.cat(leaves[1:]).tensor_split([settings.text_width], 1)
+            loss = contrastive_loss(z_image, z_text, wanted, settings.temperature)
+            if ldc is not None:
+                similarity = z_image @ z_text.T / settings.temperature
+                loss = loss + ldc_loss(ldc(similarity, feature), similarity, wanted)
+            given = gradients(loss, [*leaves, *parameters])
+            parts = crew.map(lambda one, by: gradients(one, parameters, by), outputs, given[: len(leaves)])
+            add_up(parameters, [given[len(leaves) :], *parts])
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            records.append(TrainingRecord(step + 1, loss.item(), rate))
     with torch.inference_mode():
         embeddings = text.eval()(words).cpu()
         image, ldc = image.eval(), None if ldc is None else ldc.eval()
@@ -165,6 +166,22 @@ def train_language_model(
     return dataclasses.replace(model, spread=max(spread, 1e-6)), records
 
 
+def _draw(
+    source: WindowSource, weight: Tensor, settings: FewshotSettings, generator: torch.Generator
+) -> tuple[Tensor, list[Tensor], Tensor | None]:
+    """A batch: labelled pixels by index `[B]`, their windows, turned, and the cells those show `[B, V]`, if not all."""
+    which = torch.multinomial(weight, settings.batch, replacement=True, generator=generator)
+    windows = list(source.gather(which, torch.randint(8, (settings.batch,), generator=generator)))
+    cells = source.side**2
+    shown = max(1, round(settings.visible * cells))
+    if shown == cells:
+        return which, windows, None
+    order = torch.rand(settings.batch, cells, generator=generator)
+    order[:, cells // 2] = -1  # the centre is always shown, and first
+    visible = order.argsort(1)[:, :shown]
+    return which, [w.gather(1, visible[..., None].expand(-1, -1, w.shape[-1])) for w in windows], visible
+
+
 def _embed(
     image: ImageEncoder, ldc: LDCHead | None, windows: Sequence[Tensor], visible: Tensor | None = None
 ) -> Tensor:
@@ -173,6 +190,12 @@ def _embed(
         return image(windows, visible)
     z_image, levels = image.with_levels(windows, visible)
     return torch.cat([z_image, ldc.fusion(levels)], 1)
+
+
+def _embed_part(
+    image: ImageEncoder, ldc: LDCHead | None, windows: Sequence[Tensor], visible: Tensor | None, where: slice
+) -> Tensor:
+    return _embed(image, ldc, [w[where] for w in windows], None if visible is None else visible[where])
 
 
 def build_head(head: str, preset: Preset, modalities: int, classes: int) -> LDCHead | None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,8 +15,9 @@ from tqdm import tqdm
 
 from .diffusion import LinearSchedule
 from .nn.encoder import Encoder, EncoderConfig
-from .nn.mask_diffusion import MaskDiffusion
+from .nn.mask_diffusion import Corruption, Losses, MaskDiffusion
 from .presets import Preset
+from .sidebyside import Gradients, add_up, gradients, side_by_side
 from .tensorfiles import load_facts, load_tensors, optimiser_tensors, restore_optimiser, save_tensors
 from .windows import WindowSource
 
@@ -114,7 +116,8 @@ def pretrain_windows(
 ) -> tuple[MaskDiffusion, list[LossRecord]]:
     """Train encoder and decoders on windows drawn uniformly from all valid pixels, turned and mirrored at random.
 
-    Deterministic given the seed (on one device), also across an interruption and `resume`.
+    Deterministic given the seed (on one device), also across an interruption and `resume`, and whatever the number of
+    CPU cores.
     """
     settings = preset.pretraining
     model = build_mask_diffusion(preset, source.channels, seed).to(device).train()
@@ -128,26 +131,46 @@ def pretrain_windows(
         unit="step",
         disable=not progress,
     )
-    for step in bar:
-        for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(step, settings.steps, settings.learning_rate)
-        generator = step_generator(seed, step)
-        which = torch.randint(len(source), (settings.batch,), generator=generator)
-        symmetry = torch.randint(8, (settings.batch,), generator=generator)
-        windows = [w.to(device, non_blocking=True) for w in source.gather(which, symmetry)]
-        losses = model(windows, model.corrupt(windows, generator))
-        optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # one glint must not undo the steps before it
-        optimiser.step()
-        record = LossRecord(step + 1, losses.denoising.item(), losses.restoration.item())
-        records.append(record)
-        bar.set_postfix(loss=f"{record.denoising + record.restoration:.3f}", refresh=False)
-        if on_step:
-            on_step(record)
-        if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
-            checkpoint.save(model, optimiser, records)
+    parameters = list(model.parameters())
+    with side_by_side(device) as crew:
+        for step in bar:
+            for group in optimiser.param_groups:
+                group["lr"] = cosine_rate(step, settings.steps, settings.learning_rate)
+            generator = step_generator(seed, step)
+            which = torch.randint(len(source), (settings.batch,), generator=generator)
+            symmetry = torch.randint(8, (settings.batch,), generator=generator)
+            windows = [w.to(device, non_blocking=True) for w in source.gather(which, symmetry)]
+            part = partial(_part, model, parameters, windows, model.corrupt(windows, generator))
+            losses, found = zip(*crew.map(part, crew.slices(len(which))), strict=True)
+            add_up(parameters, found)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)  # one glint must not undo the steps before it
+            optimiser.step()
+            record = LossRecord(
+                step + 1,
+                sum(one.denoising.item() for one in losses),
+                sum(one.restoration.item() for one in losses),
+            )
+            records.append(record)
+            bar.set_postfix(loss=f"{record.denoising + record.restoration:.3f}", refresh=False)
+            if on_step:
+                on_step(record)
+            if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
+                checkpoint.save(model, optimiser, records)
     return model.eval(), records
+
+
+def _part(
+    model: MaskDiffusion,
+    parameters: Sequence[Tensor],
+    windows: Sequence[Tensor],
+    corruptions: Sequence[Corruption],
+    where: slice,
+) -> tuple[Losses, Gradients]:
+    """What some windows contribute to the losses of the batch, and to the gradients of their sum."""
+    mine = model([w[where] for w in windows], [one.part(where) for one in corruptions])
+    share = len(windows[0][where]) / len(windows[0])
+    losses = Losses(share * mine.denoising, share * mine.restoration)
+    return Losses(*(loss.detach() for loss in losses)), gradients(losses.total, parameters)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,15 @@ def source_of(dataset: Raster) -> DatasetReader:
     return dataset
 
 
+def reflectance_divisor(dataset: Raster) -> float:
+    """What the ENVI header says values are to be divided by, beyond the scale that GDAL knows; 1 if it says nothing."""
+    try:
+        divisor = float(source_of(dataset).tags(ns="ENVI").get("reflectance_scale_factor", 1))
+    except ValueError:
+        return 1.0
+    return divisor if divisor > 0 else 1.0
+
+
 def name_of(dataset: Raster) -> str:
     """The name of the file behind a dataset, for messages."""
     source = source_of(dataset)

@@ -40,6 +40,7 @@ from .rasters import (
     name_of,
     open_raster,
     read_window,
+    reflectance_divisor,
     sample_windows,
     source_of,
 )
@@ -542,12 +543,8 @@ def _scaling(dataset: Raster, indices: Sequence[int]) -> tuple[NDArray[np.float3
     dataset = source_of(dataset)
     scale = np.array([dataset.scales[index] for index in indices], np.float64)
     offset = np.array([dataset.offsets[index] for index in indices], np.float64)
-    try:
-        divisor = float(dataset.tags(ns="ENVI").get("reflectance_scale_factor", 1))
-    except ValueError:
-        divisor = 1.0
-    if divisor > 0:
-        scale, offset = scale / divisor, offset / divisor
+    divisor = reflectance_divisor(dataset)
+    scale, offset = scale / divisor, offset / divisor
     if np.all(scale == 1) and np.all(offset == 0):
         return None, offset.astype(np.float32)
     return scale.astype(np.float32), offset.astype(np.float32)

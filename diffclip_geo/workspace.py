@@ -59,6 +59,16 @@ class Workspace:
         return self.folder / "model.onnx"
 
     @property
+    def student(self) -> Path:
+        """The network of the fast engine, as an ONNX model."""
+        return self.folder / "student.onnx"
+
+    @property
+    def student_manifest(self) -> Path:
+        """What the student was distilled from, and how well it agrees with its teacher."""
+        return self.folder / "student.json"
+
+    @property
     def training_pixels(self) -> Path:
         """Scene, row, column and class of the pixels that stage 2 was trained on."""
         return self.folder / "training_pixels.csv"

@@ -633,6 +633,13 @@ def _():
     return classify("--engine", "fast", "--mask", write_raster(Path("mask.tif"), mask))
 
 
+@case("A model for Deepness would need layers that are in no raster")
+def _():
+    manifest = Path("work/workspace.json")
+    manifest.write_text(manifest.read_text("utf-8").replace('"derived": []', '"derived": ["slope"]'), "utf-8")
+    return ["export", "work", "--format", "deepness"]
+
+
 @case("ONNX Runtime is not installed")
 def _(monkeypatch):
     monkeypatch.delitem(sys.modules, "diffclip_geo.onnx_engine", raising=False)

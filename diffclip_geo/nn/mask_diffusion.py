@@ -21,6 +21,10 @@ class Corruption(NamedTuple):
     timestep: Tensor  # int64 [B]
     noise: Tensor  # float32 [B, V, channels]
 
+    def part(self, where: slice) -> Corruption:
+        """Of some windows of the batch."""
+        return Corruption(*(tensor[where] for tensor in self))
+
 
 class Losses(NamedTuple):
     """Both parts of the loss, summed over the modalities."""

@@ -46,7 +46,7 @@ def choose_engine(
             say("Distilling the fast engine from the exact one …")
             workers = options.workers if options.scheduler in LOCAL else None
             engine = distil(place, scenes, device=exact.device, workers=workers, progress=progress, say=say)
-        _check_agreement(engine, options)
+        check_agreement(engine, options.accept_agreement)
         return EngineSpec.fast(place)
     except DiffClipGeoError as error:
         if options.engine == "fast":
@@ -65,10 +65,11 @@ def find_student(place: Workspace, scenes: Sequence[Scene]) -> FastEngine | None
     return FastEngine.load(place, scenes)
 
 
-def _check_agreement(engine: FastEngine, options: Options) -> None:
+def check_agreement(engine: FastEngine, accept: float | None) -> None:
+    """Raise OptionError when fewer pixels than `accept`, by default 95 %, have the class of the exact engine."""
     from ..fast import LEAST_AGREEMENT
 
-    least = LEAST_AGREEMENT if options.accept_agreement is None else options.accept_agreement
+    least = LEAST_AGREEMENT if accept is None else accept
     same, pixels = engine.agreement.same, engine.agreement.pixels
     if same < least:
         fault = f"gives only {same:.1%} of {pixels:,} held-out pixels the class of the exact one"

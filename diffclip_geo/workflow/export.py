@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .. import __version__
 from ..atomic import FileSet, check_outputs
 from ..categories import auxiliary_path
 from ..classes import ClassTable
@@ -25,6 +26,9 @@ from ..scenes import Scene
 from ..stac import COG, asset, classes_of, model_properties, projection_of, stac_item, write_item
 from ..workspace import Workspace
 
+if TYPE_CHECKING:
+    from ..fast import FastEngine
+
 _GREY = (128, 128, 128)
 
 
@@ -33,6 +37,7 @@ def export(
     out: str | PathLike[str] | None = None,
     *,
     format: str = "stac",
+    accept_agreement: float | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write `source`, a label map or a workspace folder, in another form, and return the path of the file.
@@ -42,14 +47,21 @@ def export(
     format
         "stac" for a STAC Item. A map's Item lists its companions (confidence, probabilities, style, quicklook,
         provenance) when they are there; a model's has the fields of the machine-learning-model (MLM) extension.
-        "onnx" for the image encoder of a workspace as an ONNX model, see `onnx_model`.
+        "onnx" for the image encoder of a workspace as an ONNX model, see `onnx_model`. "student" for the fast engine as
+        an ONNX model, see `student`, and "deepness" for it as a model of the QGIS plugin of that name, see `deepness`;
+        it is distilled first when the workspace has none.
     out
-        By default ``map.stac.json`` beside the map, ``model.stac.json`` or ``model.onnx`` in the workspace.
+        By default ``map.stac.json`` beside the map; ``model.stac.json``, ``model.onnx``, ``fast.onnx`` or
+        ``deepness.onnx`` in the workspace.
+    accept_agreement
+        The share of pixels with the exact engine's class that is enough for the fast one, instead of 0.95.
 
     Raises
     ------
     RasterError, WorkspaceError
         There is no map, or no trained model.
+    OptionError
+        The fast engine agrees too little with the exact one, or cannot be written in that form.
     OutputError
         The file exists, or cannot be written.
     """
@@ -60,7 +72,7 @@ def export(
     path = chosen.default(source) if out is None else Path(out)
     check_outputs([path], overwrite, [source] if source.is_file() else [])
     with FileSet(path, overwrite=overwrite) as files:
-        chosen.write(source, path, files.stage(path))
+        chosen.write(source, path, files.stage(path), accept_agreement)
     return path
 
 
@@ -69,14 +81,14 @@ class _Format:
     """`default` tells where the file of a source goes, `write` writes what will be `path` to a staged path."""
 
     default: Callable[[Path], Path]
-    write: Callable[[Path, Path, Path], None]  # source, path, staged
+    write: Callable[[Path, Path, Path, float | None], None]  # source, path, staged, agreement to accept
 
 
 def _stac_path(source: Path) -> Path:
     return source / "model.stac.json" if source.is_dir() else source.with_name(f"{source.stem}.stac.json")
 
 
-def _write_stac(source: Path, path: Path, staged: Path) -> None:
+def _write_stac(source: Path, path: Path, staged: Path, _: float | None) -> None:
     write_item(staged, _model_item(source, path) if source.is_dir() else _map_item(source, path))
 
 
@@ -84,7 +96,7 @@ def _onnx_path(source: Path) -> Path:
     return _trained(source).onnx
 
 
-def _write_onnx(source: Path, _: Path, staged: Path) -> None:
+def _write_onnx(source: Path, _: Path, staged: Path, __: float | None) -> None:
     from ..classifier import load_classifier
     from ..onnx_model import onnx_model
     from ..tensorfiles import file_hash
@@ -92,6 +104,57 @@ def _write_onnx(source: Path, _: Path, staged: Path) -> None:
     place = _trained(source)
     classifier = load_classifier(place)
     staged.write_bytes(onnx_model(classifier, file_hash(place.classifier)).SerializeToString())
+
+
+def _student_path(source: Path) -> Path:
+    return _trained(source).folder / "fast.onnx"
+
+
+def _write_student(source: Path, _: Path, staged: Path, accept: float | None) -> None:
+    import onnx
+
+    engine, _scene = _fast_engine(source, accept)
+    model = onnx.load_model_from_string(engine.model)
+    facts = {
+        "version": __version__,
+        "classes": json.dumps(engine.classes.names),
+        "agreement": json.dumps(asdict(engine.agreement)),
+        "margin": str(engine.margin),
+    }
+    onnx.helper.set_model_props(model, facts)
+    staged.write_bytes(model.SerializeToString())
+
+
+def _deepness_path(source: Path) -> Path:
+    return _trained(source).folder / "deepness.onnx"
+
+
+def _write_deepness(source: Path, _: Path, staged: Path, accept: float | None) -> None:
+    from ..deepness import check_scene, deepness_model
+
+    check_scene(_first_scene(source))  # before a student is distilled in vain
+    engine, scene = _fast_engine(source, accept)
+    staged.write_bytes(deepness_model(engine.model, scene, engine.classes.names).SerializeToString())
+
+
+def _first_scene(source: Path) -> Scene:
+    place = _trained(source)
+    return Scene.from_dict(place.read(place.manifest, "pretrain")["scenes"][0])
+
+
+def _fast_engine(source: Path, accept: float | None) -> tuple[FastEngine, Scene]:
+    """The student of a workspace, distilled when there is none, and the first scene that it knows."""
+    from .choose import check_agreement, find_student
+
+    place = _trained(source)
+    scenes = [Scene.from_dict(one) for one in place.read(place.manifest, "pretrain")["scenes"]]
+    engine = find_student(place, scenes)
+    if engine is None:
+        from .distil import distil
+
+        engine = distil(place, scenes)
+    check_agreement(engine, accept)
+    return engine, scenes[0]
 
 
 def _trained(source: Path) -> Workspace:
@@ -104,7 +167,12 @@ def _trained(source: Path) -> Workspace:
     return place
 
 
-FORMATS = {"stac": _Format(_stac_path, _write_stac), "onnx": _Format(_onnx_path, _write_onnx)}
+FORMATS = {
+    "stac": _Format(_stac_path, _write_stac),
+    "onnx": _Format(_onnx_path, _write_onnx),
+    "student": _Format(_student_path, _write_student),
+    "deepness": _Format(_deepness_path, _write_deepness),
+}
 
 
 def _map_item(source: Path, path: Path) -> dict[str, Any]:
@@ -141,6 +209,16 @@ def _map_item(source: Path, path: Path) -> dict[str, Any]:
     return item
 
 
+def _student_of(place: Workspace, scenes: Sequence[Scene]) -> FastEngine | None:
+    """The student of the workspace, if it has one and ONNX Runtime to read it with."""
+    from .choose import find_student
+
+    try:
+        return find_student(place, scenes)
+    except OptionError:
+        return None
+
+
 def _model_item(source: Path, path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
@@ -155,7 +233,8 @@ def _model_item(source: Path, path: Path) -> dict[str, Any]:
         for length in shape:
             size *= length
         parameters += size
-    grids = [Scene.from_dict(one).grid for one in facts["scenes"]]
+    scenes = [Scene.from_dict(one) for one in facts["scenes"]]
+    grids = [scene.grid for scene in scenes]
     item = stac_item(
         f"{source.resolve().name}-model",
         grids,
@@ -170,6 +249,10 @@ def _model_item(source: Path, path: Path) -> dict[str, Any]:
         ("workspace", place.manifest, "application/json", "Normalisation and preset", ["metadata"], {}),
         ("classifier", place.classifier_manifest, "application/json", "Classes and texts", ["metadata"], {}),
     ]
+    student = _student_of(place, scenes)
+    if student is not None:
+        title = f"Fast engine, with the class of the exact one on {student.agreement.same:.1%} of held-out pixels"
+        files.append(("student", place.student, "application/octet-stream", title, ["data"], {}))
     for key, file, media_type, title, roles, more in files:
         item["assets"][key] = asset(file, path, media_type, title, roles, **more)
     return item

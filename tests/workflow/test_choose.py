@@ -28,15 +28,6 @@ def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.fixture(scope="session")
-def taught(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a student."""
-    folder = tmp_path_factory.mktemp("taught")
-    shutil.copytree(trained.workspace, folder / "work", copy_function=shutil.copy2)
-    classify(folder / "map.tif", workspace=folder / "work", engine="fast", accept_agreement=0)
-    return folder / "work"
-
-
 @pytest.fixture
 def agreeing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Students that agree with their teacher on the share in this list."""

@@ -1,0 +1,61 @@
+"""Two workers of a dask cluster against one, on the same map.
+
+    python benchmarks/two_workers.py [--size 192x192] [--rounds 3]
+
+The exact engine with the default preset. Each worker is a process with one thread; they have started before the clock
+does, and load the model while it runs. Maps have to have the same bytes. Results go to
+benchmarks/results/two_workers.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from common import train, write_results
+
+from diffclip_geo import classify
+
+RASTERS = ("map.tif", "map_confidence.tif")
+
+
+def main() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers
+    from distributed import LocalCluster
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="192x192")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    maps = set()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        work = train(folder, given.size, preset="compact")
+        for _ in range(given.rounds):
+            for workers, times in seconds.items():
+                with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+                    started = time.perf_counter()
+                    options = {"engine": "exact", "scheduler": cluster.scheduler_address, "overwrite": True}
+                    classify(folder / "map.tif", workspace=work, **options)
+                    times.append(time.perf_counter() - started)
+                maps.add(b"".join((folder / name).read_bytes() for name in RASTERS))
+                print(workers, "workers:", round(times[-1], 1), "s", flush=True)
+    ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
+    write_results(
+        "two_workers",
+        f"python benchmarks/two_workers.py --size {given.size} --rounds {given.rounds}",
+        size=f"{given.size} × 144 bands and LiDAR",
+        seconds={f"{workers} workers": [round(one, 1) for one in times] for workers, times in seconds.items()},
+        times_as_fast=[round(ratio, 2) for ratio in ratios],
+        median_times_as_fast=round(statistics.median(ratios), 2),
+        maps_byte_identical=len(maps) == 1,
+    )
+
+
+if __name__ == "__main__":
+    main()
