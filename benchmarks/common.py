@@ -79,6 +79,7 @@ def repeat(source: Path, out: Path, times: int, **profile: Any) -> Path:
             "BIGTIFF": "IF_SAFER",
             **profile,
         }
+        settings = {name: value for name, value in settings.items() if value is not None}
         with rasterio.open(out, "w", **settings) as target:
             for row in range(times):
                 for column in range(times):

@@ -1,13 +1,14 @@
 """The three commands on a flight line of 349 × 1905 × 144 pixels with LiDAR, and its maps beside random forests.
 
-    python benchmarks/flight_line.py [--rounds 3]
+    python benchmarks/flight_line.py [--rounds 3] [--times 2]
 
 First `pretrain`, `fewshot` with 40 labels per class and `classify`, with their defaults, each timed as a whole command.
 Then, in turn and as many rounds as wanted, every mapping from raster to raster as a command of its own: `classify` by
 the fast engine, whose student is there already; ImageClassifier of Orfeo ToolBox with a random forest of its default
 size, trained by its TrainVectorClassifier on the same labels; and scikit-learn's random forest, block by block on all
 cores. Pixel values lie uncompressed in float32, in one raster for the forests, in two for us. Accuracy is that of the
-map against the truth of all pixels. Results go to benchmarks/results/flight_line.json.
+map against the truth of all pixels. Then all of it once more on the line repeated `--times` × `--times` times, to tell
+what a pixel takes from what a command takes. Results go to benchmarks/results/flight_line.json.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
 import rasterio
-from common import run, write_results
+from common import repeat, run, write_results
 
 from diffclip_geo import evaluate
 
+Command = Callable[[], tuple[float, float]]  # seconds and peak resident memory in MB
+
+METHODS = ("fast engine", "scikit-learn forest", "OTB forest")
 LABELS = 40  # of each class
 OTB_RAM = 1024  # MB
 FOREST = """
@@ -89,96 +95,127 @@ def write_samples(stack: Path, labels: Path, truth: Path, out: Path) -> list[str
     with rasterio.open(truth) as source:
         table["code"] = np.array(list(source.sample(places)))[:, 0].astype(np.int32)
     names = [f"b{number}" for number in range(values.shape[1])]
-    for name, column in zip(names, values.T, strict=True):
-        table[name] = column.astype(float)
-    pyogrio.write_dataframe(table, out)
+    columns = dict(zip(names, values.T.astype(float), strict=True))
+    pyogrio.write_dataframe(table.assign(**columns), out)
     return names
 
 
-def three_commands(folder: Path, labels: Path) -> dict[str, float]:
+def three_commands(folder: Path, labels: Path, out: Path) -> dict[str, float]:
     """Seconds of each."""
     work = ["-w", folder / "work"]
     return {
         "pretrain": round(run("pretrain", folder / "hsi.tif", folder / "lidar.tif", *work)[0], 1),
         "fewshot": round(run("fewshot", labels, *work)[0], 1),
-        "classify": round(run("classify", *work, "-o", folder / "ours.tif")[0], 1),
+        "classify": round(run("classify", *work, "-o", out)[0], 1),
     }
+
+
+def commands_of(
+    folder: Path, rasters: dict[str, Path], maps: dict[str, Path], model: Path | None
+) -> dict[str, Command]:
+    """What maps the rasters, by method; each returns seconds and peak memory."""
+    ours = ["-w", folder / "work", "--scene", rasters["hsi"], "--lidar", rasters["lidar"], "--engine", "fast"]
+    ours += ["--accept-agreement", 0, "--overwrite", "-o", maps["fast engine"]]
+    stack, samples = str(rasters["stack"]), str(folder / "samples.gpkg")
+    python = [sys.executable, "-c", FOREST, stack, samples, str(maps["scikit-learn forest"])]
+    commands: dict[str, Command] = {
+        "fast engine": lambda: run("classify", *ours),
+        "scikit-learn forest": lambda: timed(python),
+    }
+    if model:
+        otb = ["otbcli_ImageClassifier", "-in", stack, "-model", str(model), "-out", str(maps["OTB forest"]), "uint8"]
+        commands["OTB forest"] = lambda: timed([*otb, "-ram", str(OTB_RAM)])
+    return commands
+
+
+def train_otb(folder: Path, bands: list[str]) -> Path | None:
+    """The model of a random forest; None where Orfeo ToolBox is not installed."""
+    if not shutil.which("otbcli_ImageClassifier"):
+        return None
+    model = folder / "forest.txt"
+    train = ["otbcli_TrainVectorClassifier", "-io.vd", str(folder / "samples.gpkg"), "-io.out", str(model)]
+    timed([*train, "-feat", *bands, "-cfield", "code", "-classifier", "rf"])
+    return model
+
+
+def measure(commands: dict[str, Command], rounds: int, pixels: int) -> list[dict[str, Any]]:
+    """Every command in turn, `rounds` times."""
+    found: dict[str, list[tuple[float, float]]] = {method: [] for method in commands}
+    for _ in range(rounds):
+        for method, command in commands.items():
+            found[method].append(command())
+            print(method, found[method][-1], flush=True)
+    rows = []
+    ours = found["fast engine"]
+    for method, times in found.items():
+        seconds = statistics.median(one for one, _ in times)
+        ratios = [theirs[0] / mine[0] for mine, theirs in zip(ours, times, strict=True)]
+        rows.append(
+            {
+                "method": method,
+                "seconds": [round(one, 2) for one, _ in times],
+                "median_seconds": round(seconds, 2),
+                "pixels_per_second": round(pixels / seconds),
+                "fast_engine_is_times_as_fast": round(statistics.median(ratios), 2),
+                "peak_mb": round(max(peak for _, peak in times)),
+            }
+        )
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", default="349x1905")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--times", type=int, default=2)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = folder / "scene"
         run("simulate", "--out", scene, "--size", given.size, "--labels-per-class", LABELS)
-        plain(scene / "scene.tif", folder / "hsi.tif")
-        plain(scene / "lidar.tif", folder / "lidar.tif")
-        stack = plain(scene / "scene.tif", folder / "stack.tif", scene / "lidar.tif")
-        commands = three_commands(folder, scene / "labels.shp")
-        print(commands, flush=True)
-        record = json.loads((folder / "ours.json").read_text())
-        student = json.loads((folder / "work" / "student.json").read_text())
-        samples = folder / "samples.gpkg"
-        bands = write_samples(stack, scene / "labels.shp", scene / "truth.tif", samples)
-        maps = {"fast engine": folder / "ours.tif", "scikit-learn forest": folder / "sklearn.tif"}
-        python = [sys.executable, "-c", FOREST, str(stack), str(samples), str(maps["scikit-learn forest"])]
-        options = ["-w", folder / "work", "--engine", "fast", "--overwrite", "-o", maps["fast engine"]]
-        runs = {
-            "fast engine": lambda: run("classify", *options),
-            "scikit-learn forest": lambda: timed(python),
+        rasters = {
+            "hsi": plain(scene / "scene.tif", folder / "hsi.tif"),
+            "lidar": plain(scene / "lidar.tif", folder / "lidar.tif"),
+            "stack": plain(scene / "scene.tif", folder / "stack.tif", scene / "lidar.tif"),
         }
-        if shutil.which("otbcli_ImageClassifier"):
-            model, out = folder / "forest.txt", folder / "otb.tif"
-            train = ["otbcli_TrainVectorClassifier", "-io.vd", str(samples), "-io.out", str(model), "-feat", *bands]
-            timed([*train, "-cfield", "code", "-classifier", "rf"])
-            otb = ["otbcli_ImageClassifier", "-in", str(stack), "-model", str(model), "-out", str(out), "uint8"]
-            maps["OTB forest"] = out
-            runs["OTB forest"] = lambda: timed([*otb, "-ram", str(OTB_RAM)])
-        found: dict[str, list[tuple[float, float]]] = {method: [] for method in runs}
-        for _ in range(given.rounds):
-            for method, start in runs.items():
-                found[method].append(start())
-                print(method, found[method][-1], flush=True)
-        rows = []
-        for method, times in found.items():
-            report = evaluate(maps[method], scene / "truth.tif")
-            seconds = [one for one, _ in times]
-            rows.append(
-                {
-                    "method": method,
-                    "seconds": [round(one, 2) for one in seconds],
-                    "median_seconds": round(statistics.median(seconds), 2),
-                    "pixels_per_second": round(record["timings"]["pixels"] / statistics.median(seconds)),
-                    "peak_mb": round(max(peak for _, peak in times)),
-                    "oa": round(100 * report.oa, 2),
-                    "aa": round(100 * report.aa, 2),
-                }
-            )
-            print(rows[-1], flush=True)
-        ratios = {
-            method: round(
-                statistics.median(b / a for (a, _), (b, _) in zip(found["fast engine"], times, strict=True)), 2
-            )
-            for method, times in found.items()
+        maps = {
+            method: folder / f"{method.split()[0]}.tif"
+            for method in ("fast engine", "scikit-learn forest", "OTB forest")
         }
-        write_results(
-            "flight_line",
-            f"python benchmarks/flight_line.py --size {given.size} --rounds {given.rounds}",
-            size=f"{given.size} × 144 bands and LiDAR",
-            pixels=record["timings"]["pixels"],
-            labels_per_class=LABELS,
-            versions={name: version(name) for name in ("torch", "onnxruntime", "scikit-learn", "rasterio")},
-            three_commands_seconds=commands | {"in_all": round(sum(commands.values()), 1)},
-            engine_that_classify_chose=record["engine"]["name"]
-            if isinstance(record.get("engine"), dict)
-            else record.get("engine"),
-            agreement_on_held_out_pixels=student["agreement"],
-            runs=rows,
-            times_as_fast_as=ratios,
+        three = three_commands(folder, scene / "labels.shp", maps["fast engine"])
+        print(three, flush=True)
+        record = json.loads(maps["fast engine"].with_suffix(".json").read_text())
+        pixels = record["timings"]["pixels"]
+        model = train_otb(
+            folder, write_samples(rasters["stack"], scene / "labels.shp", scene / "truth.tif", folder / "samples.gpkg")
         )
+        rows = measure(commands_of(folder, rasters, maps, model), given.rounds, pixels)
+        for row in rows:
+            report = evaluate(maps[row["method"]], scene / "truth.tif")
+            row |= {"oa": round(100 * report.oa, 2), "aa": round(100 * report.aa, 2)}
+            print(row, flush=True)
+        agreement = json.loads((folder / "work" / "student.json").read_text())["agreement"]
+        large = {}
+        for key, path in rasters.items():
+            large[key] = repeat(path, folder / f"large_{key}.tif", given.times, compress=None)
+            path.unlink()
+        commands = commands_of(folder, large, maps, model)
+        commands["fast engine"]()  # distils for this raster
+        more = measure(commands, given.rounds, pixels * given.times**2)
+        print(*more, sep="\n", flush=True)
+    write_results(
+        "flight_line",
+        f"python benchmarks/flight_line.py --size {given.size} --rounds {given.rounds} --times {given.times}",
+        size=f"{given.size} × 144 bands and LiDAR",
+        pixels=pixels,
+        labels_per_class=LABELS,
+        versions={name: version(name) for name in ("torch", "onnxruntime", "scikit-learn", "rasterio")},
+        three_commands_seconds=three | {"in_all": round(sum(three.values()), 1)},
+        engine_that_classify_chose=record["options"]["engine"],
+        agreement_on_held_out_pixels=agreement,
+        runs=rows,
+        **{f"runs_on_{given.times**2}_times_the_pixels": more},
+    )
 
 
 if __name__ == "__main__":

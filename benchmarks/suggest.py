@@ -19,8 +19,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from diffclip_geo.images import read_with_margin
 from diffclip_geo.kernel_heads import fit_kernel_heads
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.presets import BlendSettings, load_preset
 from diffclip_geo.scenes import Scene
 from diffclip_geo.simulation import simulate

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .classes import ClassTable
 from .devices import pick_device
-from .images import SceneStats, pad
+from .images import SceneStats
+from .margins import pad
 from .palette import class_colors
 from .presets import load_preset
 from .pretraining import pretrain_windows

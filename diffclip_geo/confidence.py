@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from .normalisation import Array
 
 
-def _max_prob(probabilities: Tensor) -> Tensor:
-    return probabilities.amax(-1)
+def _max_prob(probabilities: Array) -> Array:
+    best: Array = probabilities.max(-1)
+    return best
 
 
-def _margin(probabilities: Tensor) -> Tensor:
-    first, second = probabilities.topk(2, -1).values.unbind(-1)
-    return first - second
+def _margin(probabilities: Array) -> Array:
+    ordered = np.partition(probabilities, -2, axis=-1)
+    lead: Array = ordered[:, -1] - ordered[:, -2]
+    return lead
 
 
-def _entropy(probabilities: Tensor) -> Tensor:
-    entropy = -torch.xlogy(probabilities, probabilities).sum(-1)
-    return (1 - entropy / math.log(probabilities.shape[-1])).clamp(0, 1)
+def _entropy(probabilities: Array) -> Array:
+    logarithms = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    entropy = -(probabilities * logarithms).sum(-1)
+    return np.clip(1 - entropy / math.log(probabilities.shape[-1]), 0, 1)
 
 
-MEASURES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+MEASURES: dict[str, tuple[Callable[[Array], Array], str]] = {
     "max-prob": (_max_prob, "probability of the class on the map"),
     "margin": (_margin, "probability of the class on the map minus that of the second class"),
     "entropy": (
@@ -33,6 +37,6 @@ MEASURES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 }
 
 
-def confidence_of(probabilities: Tensor, measure: str) -> Tensor:
+def confidence_of(probabilities: Array, measure: str) -> Array:
     """Confidence of each pixel; `[pixels, K]` with K ≥ 2 → `[pixels]` in [0, 1]."""
     return MEASURES[measure][0](probabilities)

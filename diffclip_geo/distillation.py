@@ -30,7 +30,7 @@ DECAY = 1e-4  # of weights
 SHARPNESS = 4.0  # of the cross-entropy: soft labels in units of their spread are nearly hard ones
 SHARE = 0.3  # of the cross-entropy, and of the part that the kernel heads leave out, in the loss
 LEAST = 1e-9  # of the teacher's probabilities, before logarithms are taken
-WANTED = 0.993  # share of pixels that are to have the teacher's class; doubt grows until it is reached
+WANTED = 0.988  # share of pixels that are to have the teacher's class; doubt grows until it is reached
 NEGLIGIBLE = 0.001  # or until more doubt would bring no more than this
 DOUBTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0)  # in units of the spread of log-probabilities
 

@@ -1,4 +1,4 @@
-"""What computes class probabilities, behind one interface, and the choice between the kinds of it."""
+"""What computes class probabilities, behind one interface. Torch is imported by what needs it: that takes seconds."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import torch
-
 from .classes import ClassTable
-from .classifier import Classifier, load_classifier
 from .errors import OptionError, WorkspaceError
-from .exact import MICRO_BATCH, Embedder
 from .normalisation import Array
 from .scenes import Block
 from .workspace import Workspace
 
 if TYPE_CHECKING:
+    from .classifier import Classifier
+    from .exact import Embedder
     from .fast import FastEngine
 
 ENGINES = ("auto", "exact", "fast")
 RUNTIMES = ("torch", "onnx")
-_FIXED = 50_000_000  # bytes that libraries set aside for each thread
+FIXED = 50_000_000  # bytes that libraries set aside for each thread
 
 
 class Engine(Protocol):
@@ -68,56 +66,17 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Exact:
-    """The classifier on the window of every pixel."""
-
-    classifier: Classifier
-    embedder: Embedder
-    device: torch.device
-    cell: int = 1
-
-    @property
-    def classes(self) -> ClassTable:
-        """Those of the classifier."""
-        return self.classifier.classes
-
-    @property
-    def margin(self) -> int:
-        """That of the classifier, which has more to look at than the embedder."""
-        return self.classifier.margin
-
-    @property
-    def side(self) -> int:
-        """On a CPU some seconds' work; a GPU is held up by the margins of small tiles."""
-        return 64 if self.device.type == "cpu" else 256
-
-    def memory(self, channels: int, side: int) -> int:
-        """What is measured on the CPU, and some more.
-
-        A value that is read goes through some ten arrays of 4 and 8 bytes: with and without margin, transposed,
-        standardised, whitened and smoothed. A batch of windows has some twelve arrays of tokens at a time.
-        """
-        shape = self.classifier.model.image.encoder.config
-        tokens = MICRO_BATCH * (shape.tokens + 1) * shape.width
-        return _FIXED + 60 * channels * (side + 2 * self.margin) ** 2 + 4 * 12 * tokens
-
-    def probabilities(self, block: Block, margin: int) -> Array:
-        """See `Engine`."""
-        return self.classifier.probabilities(self.embedder, block, margin)
-
-
-@dataclass(frozen=True)
 class EngineSpec:
     """Which engine to load: what a process needs to make its own. `written` tells apart models in the same place."""
 
     workspace: Workspace
-    device: torch.device
+    device: str  # as torch calls it
     name: str
     runtime: str
     written: tuple[int, ...]
 
     @classmethod
-    def exact(cls, workspace: Workspace, device: torch.device, runtime: str = "torch") -> EngineSpec:
+    def exact(cls, workspace: Workspace, device: str, runtime: str = "torch") -> EngineSpec:
         """The exact engine of the classifier that the workspace holds now; loading it tells if there is none."""
         place = Workspace(workspace.folder.resolve())  # other processes may be elsewhere
         return cls(place, device, "exact", runtime, _written(place))
@@ -126,12 +85,17 @@ class EngineSpec:
     def fast(cls, workspace: Workspace) -> EngineSpec:
         """The student that the workspace holds now, which computes on the CPU."""
         place = Workspace(workspace.folder.resolve())
-        return cls(place, torch.device("cpu"), "fast", "onnx", _written(place))
+        return cls(place, "cpu", "fast", "onnx", _written(place))
 
     def facts(self) -> dict[str, Any]:
         """What decides the results besides the classifier, for the record."""
         versions = {} if self.runtime == "torch" else {"onnxruntime": version("onnxruntime")}
-        facts: dict[str, Any] = {"engine": self.name, "runtime": self.runtime, "device": self.device.type, **versions}
+        facts: dict[str, Any] = {
+            "engine": self.name,
+            "runtime": self.runtime,
+            "device": self.device.partition(":")[0],
+            **versions,
+        }
         if self.name == "fast":
             fast = cast("FastEngine", self.load())
             facts |= {"agreement": fast.agreement.same, "student": hashlib.sha256(fast.model).hexdigest()}
@@ -163,6 +127,9 @@ def _load(spec: EngineSpec) -> Engine:
         if fast is None:
             raise WorkspaceError(spec.workspace.folder, "holds no student of its classifier", "use --engine exact")
         return fast
+    from .classifier import load_classifier
+    from .pixelwise import Exact
+
     classifier = load_classifier(spec.workspace)
     if spec.runtime == "onnx":
         return Exact(classifier, _open_onnx(spec, classifier), spec.device)

@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
 from .classes import ClassTable
-from .errors import WorkspaceError
+from .jsonfiles import replacing
 from .normalisation import Array
 from .scenes import Block, Scene, inside
 
@@ -100,7 +99,8 @@ class FastEngine:
 
         Raises WorkspaceError.
         """
-        _write(workspace.student, self.model)
+        with replacing(workspace.student) as temporary:
+            temporary.write_bytes(self.model)
         workspace.write(
             workspace.student_manifest,
             {
@@ -157,19 +157,6 @@ def network_inputs(block: Block, height: int, width: int) -> dict[str, Array]:
         return {name: np.ascontiguousarray(values) for name, values in inputs.items()}
     below = ((0, missing[0]), (0, missing[1]))
     return {name: np.pad(values, ((0, 0),) * (values.ndim - 2) + below) for name, values in inputs.items()}
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        remedy = "free space, or choose another --workspace"
-        raise WorkspaceError(path, f"cannot be written ({error.strerror})", remedy) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _teacher(workspace: Workspace) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .normalisation import ChannelTransform, noise_whitening, robust_standardisation
-from .scenes import Block, Scene
+from .scenes import Block
 
 
 @dataclass(frozen=True)
@@ -87,22 +87,3 @@ class SceneStats:
 def modalities_of(block: Block) -> tuple[NDArray[np.float32], ...]:
     """The modalities of a block that have channels, each `[C, h, w]`: the HSI, and the LiDAR when there is one."""
     return (block.hsi, block.lidar) if len(block.lidar) else (block.hsi,)
-
-
-def read_with_margin(scene: Scene, row: int, column: int, height: int, width: int, margin: int) -> Block:
-    """A block and `margin` pixels around it; those beyond the scene are invalid and 0."""
-    top, left = max(0, row - margin), max(0, column - margin)
-    bottom, right = min(scene.grid.height, row + height + margin), min(scene.grid.width, column + width + margin)
-    return pad(
-        scene.read(top, left, bottom - top, right - left),
-        (
-            (top - (row - margin), row + height + margin - bottom),
-            (left - (column - margin), column + width + margin - right),
-        ),
-    )
-
-
-def pad(block: Block, widths: tuple[tuple[int, int], tuple[int, int]]) -> Block:
-    """Surround a block with invalid pixels: ((above, below), (left, right))."""
-    around = ((0, 0), *widths)
-    return Block(np.pad(block.hsi, around), np.pad(block.lidar, around), np.pad(block.valid, widths))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RasterError
-from .images import read_with_margin
 from .labels import LabelledPixels
+from .margins import read_with_margin
 from .scenes import Block, Scene, inside
 from .tiles import Tile, tiles_of
 

@@ -46,6 +46,8 @@ from .rasters import (
 )
 from .resampling import crop_to, interpolated, pixels_per_pixel
 
+Paths = str | Path | Sequence[str | Path]
+
 _LEAST_OVERLAP = 0.95
 _SCANNED = 128  # pixels a side of the windows in which a whole image is looked through for data
 _OPEN_SCENES = 8  # per thread; more would meet the limit on open files when many plots are one project
@@ -188,8 +190,9 @@ class Scene:
             else:
                 valid &= _read_lidar(dataset, nodata, window, layers)
         valid &= _read_mask(files.mask, window)
-        hsi[:, ~valid] = 0
-        lidar[:, ~valid] = 0
+        if not valid.all():
+            hsi[:, ~valid] = 0
+            lidar[:, ~valid] = 0
         return Block(hsi, lidar, valid)
 
     def may_be_valid(self, row: int, column: int, height: int, width: int) -> NDArray[np.bool_]:
@@ -376,9 +379,7 @@ def agree(scenes: Sequence[Scene]) -> list[Scene]:
     return [scene.matching(common) for scene in scenes]
 
 
-def find_scenes(
-    hsi: str | Path | Sequence[str | Path], lidar: str | Path | Sequence[str | Path] = ()
-) -> list[tuple[Path, list[Path]]]:
+def find_scenes(hsi: Paths, lidar: Paths = ()) -> list[tuple[Path, list[Path]]]:
     """Pair images with their LiDAR rasters: [(image, [LiDAR, …]), …].
 
     Each argument is a path or a glob pattern ('HSI/*.tif'). With one image, all LiDAR rasters are its layers. With
@@ -491,16 +492,18 @@ def _read_mask(mask: Raster | PolygonMask | None, window: Window) -> NDArray[np.
 def _read_hsi(dataset: Raster, indices: Sequence[int], window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Values [B, h, w] with scale and offset applied, and which pixels are valid [h, w]."""
     raw = read_view(dataset, window, [index + 1 for index in indices])
-    missing = _missing(raw, [dataset.nodatavals[index] for index in indices])
-    valid: NDArray[np.bool_] = ~(missing.any(axis=0) | _padding(raw, dataset))
+    valid = ~_padding(raw, dataset)
+    for band, index in zip(raw, indices, strict=True):  # one after the other: they fit the cache
+        valid &= ~_missing(band[None], [dataset.nodatavals[index]])[0]
     own_mask = mask_window(dataset, window)
     if own_mask is not None:
         valid &= own_mask
-    values = raw.astype(np.float32)
+    values = raw.astype(np.float32, copy=False)
     scale, offset = _scaling(dataset, indices)
     if scale is not None:
         values = values * scale[:, None, None] + offset[:, None, None]
-    valid &= np.isfinite(values).all(axis=0)  # float64 may leave the range of float32
+    if scale is not None or raw.dtype.itemsize > values.itemsize:  # which may leave the range of float32
+        valid &= np.isfinite(values).all(axis=0)
     return values, valid
 
 

@@ -37,6 +37,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Threads that share an operation of torch; one where it has not been imported."""
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1
+
+
 @contextmanager
 def open_pool(scheduler: str, crew: Crew) -> Iterator[Pool]:
     """Workers for tiles.
@@ -53,7 +58,7 @@ def open_pool(scheduler: str, crew: Crew) -> Iterator[Pool]:
     """
     with bound_block_cache(crew.cache):
         if scheduler == "threads":
-            with ThreadPoolExecutor(crew.workers, initializer=_set_threads, initargs=(crew.threads,)) as pool:
+            with ThreadPoolExecutor(crew.workers, initializer=set_threads, initargs=(crew.threads,)) as pool:
                 yield _Threads(pool, crew)
         elif scheduler == "processes":
             with _processes(crew) as processes:
@@ -67,14 +72,14 @@ def open_pool(scheduler: str, crew: Crew) -> Iterator[Pool]:
 
 def run(crew: Crew, work: Callable[[Tile], Result], tile: Tile) -> Result:
     """`work` on a tile in another process, which takes its place in the crew with its first tile."""
-    _set_threads(crew.threads)
+    set_threads(crew.threads)
     if not _settings:
         _settings.append(rasterio.Env(GDAL_CACHEMAX=crew.cache))
         _settings[0].__enter__()
     return work(tile)
 
 
-def _set_threads(count: int) -> None:
+def set_threads(count: int) -> None:
     """How many threads share an operation of torch; whatever computes with torch has imported it."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)

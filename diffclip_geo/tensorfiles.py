@@ -1,11 +1,10 @@
-"""Tensors and facts on disk: safetensors and JSON, written whole or not at all. No pickle."""
+"""Tensors and facts on disk: safetensors, written whole or not at all. No pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .errors import WorkspaceError
+from .jsonfiles import replacing
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
     """Write tensors, and facts as JSON in the file's metadata, then move the file into place."""
     metadata = {"facts": json.dumps(dict(facts or {}))}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(temporary), metadata)
 
 
@@ -41,27 +41,6 @@ def load_facts(path: Path) -> dict[str, Any]:
     with safe_open(str(path), "pt") as file:
         facts: dict[str, Any] = json.loads((file.metadata() or {}).get("facts", "{}"))
         return facts
-
-
-def save_json(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write indented JSON, then move it into place."""
-    with _replacing(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file that replaces `path` when the block ends well. Raises WorkspaceError on a full disk."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except (SafetensorError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        remedy = "free space, or choose another --workspace"
-        raise WorkspaceError(path, f"cannot be written ({reason})", remedy) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .confidence import confidence_of
 from .conformal import class_sets
 from .engines import EngineSpec
-from .images import read_with_margin
+from .margins import read_with_margin
 from .scenes import Scene, inside
 from .setmaps import pack_sets
 from .tiles import Tile
@@ -73,7 +72,7 @@ class TileWork:
         found = engine.probabilities(block, engine.margin)
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
         label[valid] = found.argmax(-1) + 1
-        sure[valid] = confidence_of(torch.from_numpy(found), self.layers.confidence).numpy()
+        sure[valid] = confidence_of(found, self.layers.confidence)
         return TileResult(label, sure, self._every(found, valid), self._sets(found, valid))
 
     def _every(self, found: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32] | None:

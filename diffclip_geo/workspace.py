@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WorkspaceError
-from .tensorfiles import save_json
+from .jsonfiles import save_json
 
 FORMAT = 1
 

@@ -4,7 +4,8 @@ from tiny import ArrayScene, tiny_preset
 
 from diffclip_geo.classes import ClassTable
 from diffclip_geo.classifier import load_classifier, save_classifier
-from diffclip_geo.images import SceneStats, read_with_margin
+from diffclip_geo.images import SceneStats
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.pretraining import build_encoder
 from diffclip_geo.sampling import LabelledBlock
 from diffclip_geo.scenes import Block

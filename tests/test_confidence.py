@@ -1,11 +1,11 @@
 import math
 
+import numpy as np
 import pytest
-import torch
 
 from diffclip_geo.confidence import MEASURES, confidence_of
 
-PROBABILITIES = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from diffclip_geo.devices import pick_device
+from diffclip_geo import devices
+from diffclip_geo.devices import device_name, pick_device
 from diffclip_geo.errors import OptionError
 
 
@@ -27,3 +28,17 @@ def test_a_device_that_cannot_be_used_is_refused(monkeypatch, name, gpus, fault)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(OptionError, match=rf"device '{name}': .*{fault}"):
         pick_device(name)
+
+
+def test_torch_is_not_asked_where_there_is_no_driver(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(devices, "pick_device", lambda name: asked.append(name) or "cuda:0")
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices, "_DRIVERS", (str(tmp_path / "driver"),))
+    assert device_name("auto") == device_name("cpu") == "cpu" and not asked
+    assert device_name("cuda") == "cuda:0"
+    (tmp_path / "driver").touch()
+    assert device_name("auto") == "cuda:0"
+    monkeypatch.setattr(devices.sys, "platform", "win32")
+    (tmp_path / "driver").unlink()
+    assert device_name("auto") == "cuda:0" and asked == ["cuda", "auto", "auto"]

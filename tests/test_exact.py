@@ -9,7 +9,8 @@ from tiny import ArrayScene, core_block, random_image
 
 from diffclip_geo.errors import OptionError
 from diffclip_geo.exact import ExactEngine, largest_batch
-from diffclip_geo.images import Image, read_with_margin
+from diffclip_geo.images import Image
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.nn.encoder import Encoder, EncoderConfig
 from diffclip_geo.nn.fusion import ImageEncoder
 from diffclip_geo.tiles import tiles_of

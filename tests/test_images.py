@@ -1,13 +1,12 @@
 import json
 
 import numpy as np
-import pytest
 import torch
-from raster_files import spectra, write_raster
 from tiny import random_block
 
-from diffclip_geo.images import SceneStats, modalities_of, pad, read_with_margin
-from diffclip_geo.scenes import Block, Scene
+from diffclip_geo.images import SceneStats, modalities_of
+from diffclip_geo.margins import pad
+from diffclip_geo.scenes import Block
 
 
 def test_each_modality_is_standardised_by_the_valid_pixels_alone():
@@ -59,16 +58,3 @@ def test_the_core_leaves_the_margin_out():
     image = SceneStats.fit([block]).normalise(block, 2)
     assert image.core.shape == (4, 6) and image.core.all() and image.valid.sum() == 24
     assert SceneStats.fit([block]).normalise(block, 0).core.shape == (8, 10)
-
-
-@pytest.mark.parametrize("margin", [0, 3])
-def test_a_raster_read_tile_by_tile_is_the_raster_read_whole(tmp_path, margin):
-    values = spectra(3, 11, 13)
-    values[:, 4, 5] = np.nan
-    hsi = write_raster(tmp_path / "hsi.tif", values)
-    scene = Scene.open(hsi, [write_raster(tmp_path / "dsm.tif", spectra(1, 11, 13, 1))])
-    whole = read_with_margin(scene, 0, 0, 11, 13, margin)
-    assert not whole.valid[4 + margin, 5 + margin] and not whole.hsi[:, 4 + margin, 5 + margin].any()
-    part = read_with_margin(scene, 3, 4, 5, 6, margin)
-    for some, every in zip(part, whole, strict=True):
-        assert np.array_equal(some, every[..., 3 : 3 + 5 + 2 * margin, 4 : 4 + 6 + 2 * margin])

@@ -12,7 +12,8 @@ from tiny import ArrayScene, core_block, random_image
 
 from diffclip_geo.errors import OptionError
 from diffclip_geo.exact import ExactEngine
-from diffclip_geo.images import Image, read_with_margin
+from diffclip_geo.images import Image
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.nn.encoder import Encoder, EncoderConfig
 from diffclip_geo.nn.folded import FoldedEncoder
 from diffclip_geo.nn.fusion import ImageEncoder

@@ -15,7 +15,6 @@ from diffclip_geo.tensorfiles import (
     load_tensors,
     optimiser_tensors,
     restore_optimiser,
-    save_json,
     save_tensors,
 )
 from diffclip_geo.windows import WindowSource
@@ -50,15 +49,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         save_tensors(path, {"a": torch.zeros(2)}, {"facts": object()})
     assert torch.equal(load_tensors(path)["a"], torch.ones(2))
-
-
-def test_json_is_replaced_whole(tmp_path):
-    path = tmp_path / "facts.json"
-    save_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        save_json(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["facts.json"]
 
 
 def test_an_optimiser_goes_on_where_it_was(tmp_path):

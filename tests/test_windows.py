@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ArrayScene, random_block, random_image
 
-from diffclip_geo.images import Image, SceneStats, read_with_margin
+from diffclip_geo.images import Image, SceneStats
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.scenes import Block
 from diffclip_geo.tiles import tiles_of
 from diffclip_geo.windows import WindowSource, cell_offsets, symmetries

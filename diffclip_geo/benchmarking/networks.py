@@ -18,7 +18,8 @@ from .. import __version__
 from ..classes import ClassTable
 from ..classifier import Classifier
 from ..devices import pick_device
-from ..images import Image, SceneStats, pad
+from ..images import Image, SceneStats
+from ..margins import pad
 from ..nn.encoder import Encoder
 from ..normalisation import Array
 from ..palette import class_colors

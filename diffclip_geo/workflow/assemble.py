@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +92,9 @@ def assemble(
     """
     give_back()
     path, scene = job.label_path, job.scene
-    facts = _facts(job, journal)
+    with ThreadPoolExecutor(1) as aside:
+        composite = aside.submit(rgb_composite, scene)
+        facts = _facts(job, journal)
     tags, sure = provenance_tags(facts), confidence_path(path)
     with FileSet(path, overwrite=overwrite) as files:
         with MapWriters(
@@ -118,7 +121,7 @@ def assemble(
         write_quicklook(
             files.stage(path),
             files.stage(quicklook_path(path)),
-            rgb=rgb_composite(scene),
+            rgb=composite.result(),
             confidence=files.stage(sure),
             marks=_labels_used(job.workspace, scene),
         )

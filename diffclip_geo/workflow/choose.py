@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..devices import pick_device
+from ..devices import device_name
 from ..engines import EngineSpec
 from ..errors import DiffClipGeoError, OptionError
 from ..rasters import all_windows
@@ -34,9 +34,10 @@ def choose_engine(
     OptionError
         The fast engine is asked for, and agrees too little with the exact one, or cannot be had.
     """
-    exact = EngineSpec.exact(place, pick_device(options.device), options.runtime)
-    exact.load()
-    if options.engine == "exact" or (options.engine == "auto" and (exact.device.type == "cuda" or _are_few(scenes))):
+    exact = EngineSpec.exact(place, device_name(options.device), options.runtime)
+    on_gpu = exact.device.startswith("cuda")
+    if options.engine == "exact" or (options.engine == "auto" and (on_gpu or _are_few(scenes))):
+        exact.load()
         return exact
     try:
         engine = find_student(place, scenes)
@@ -51,6 +52,7 @@ def choose_engine(
     except DiffClipGeoError as error:
         if options.engine == "fast":
             raise
+        exact.load()  # where it is no better, that is what there is to tell
         say(f"Exact engine, since the fast one {error.fault}.")
         return exact
 

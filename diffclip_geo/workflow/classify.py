@@ -9,11 +9,10 @@ from typing import Any
 
 from ..errors import OptionError
 from ..memory import MB, bound_block_cache
-from ..scenes import Scene
+from ..scenes import Paths, Scene
 from ..workspace import Workspace
 from .mapping import Classification, Run, map_scenes
 from .options import Options
-from .pretrain import Paths
 from .targets import map_paths, scenes_to_map
 
 _CACHE = 64 * MB  # of GDAL's blocks, but for the reading of tiles, which has a share of its own

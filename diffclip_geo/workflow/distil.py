@@ -17,10 +17,11 @@ from tqdm import tqdm
 from .. import __version__
 from ..classifier import Classifier
 from ..distillation import Lesson, Teacher, distil_student, share_in_doubt
-from ..engines import EngineSpec, Exact
+from ..engines import EngineSpec
 from ..errors import RasterError
 from ..fast import Agreement, FastEngine
-from ..images import read_with_margin
+from ..margins import read_with_margin
+from ..pixelwise import Exact
 from ..sampling import sample_blocks
 from ..scenes import Block, Scene
 from ..schedulers import cores
@@ -86,7 +87,7 @@ def distil(
     scenes: Sequence[Scene],
     *,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
     workers: int | None = None,
     progress: bool = False,
     say: Callable[[str], None] | None = None,
@@ -105,7 +106,7 @@ def distil(
         The scenes cannot be read, or hold too few valid pixels.
     """
     started = time.perf_counter()
-    engine = EngineSpec.exact(workspace, torch.device(device)).load()
+    engine = EngineSpec.exact(workspace, device).load()
     assert isinstance(engine, Exact)
     sample = Sample.draw(scenes, seed)
     bands, layers = len(scenes[0].band_indices), len(scenes[0].lidar_names)

@@ -20,18 +20,18 @@ from ..devices import pick_device
 from ..encoder_features import ColourComponents, encode, plot_scatter
 from ..errors import OptionError, RasterError
 from ..exclusion import read_training_pixels
-from ..images import SceneStats, read_with_margin
+from ..images import SceneStats
 from ..labels import read_labels
 from ..maps import MapWriter
+from ..margins import read_with_margin
 from ..nn.encoder import Encoder
 from ..presets import Preset
 from ..sampling import sample_blocks
-from ..scenes import Scene
+from ..scenes import Paths, Scene
 from ..tensorfiles import load_tensors
 from ..tiles import Tile, tiles_of
 from ..windows import WindowSource
 from ..workspace import Workspace
-from .pretrain import Paths
 from .targets import scenes_to_map
 
 SAMPLE = 4096  # pixels that the principal components are learned from

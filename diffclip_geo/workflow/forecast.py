@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..devices import pick_device
+from ..devices import device_name
 from ..engines import EngineSpec
 from ..errors import OptionError, RasterError
 from ..memory import MB, bound_block_cache, size_text
-from ..scenes import Scene
+from ..scenes import Paths, Scene
+from ..schedulers import set_threads
 from ..tiles import Tiles
 from ..tilework import Layers, TileResult, TileWork
 from ..workspace import Workspace
 from .choose import find_student
 from .options import Options
 from .plan import Plan, make_plan
-from .pretrain import Paths
 from .targets import scenes_to_map
 
 _LOOKED_AT = 256  # tiles whose valid pixels are counted
@@ -72,7 +71,7 @@ def forecast_scenes(
     given, place, target = Options(**options), Workspace(Path(workspace)), Path(out)
     given.check(target)
     scenes = scenes_to_map(place, scene, lidar, mask, allow_partial)
-    specs = [EngineSpec.exact(place, pick_device(given.device), given.runtime)]
+    specs = [EngineSpec.exact(place, device_name(given.device), given.runtime)]
     specs[0].load()
     has_student = False
     with suppress(OptionError):  # what it needs is not installed
@@ -92,7 +91,7 @@ def forecast_scenes(
 def _forecast(scene: Scene, spec: EngineSpec, given: Options) -> Forecast:
     plan = make_plan(spec.load(), scene, given.products, given.effort, spec.device)
     work = TileWork(scene, spec, Layers(given.confidence, given.proba, None if given.sets is None else 0.0))
-    torch.set_num_threads(plan.crew.threads)
+    set_threads(plan.crew.threads)
     tiles = plan.tiles
     looked_at = [tiles[number] for number in np.linspace(0, len(tiles) - 1, min(len(tiles), _LOOKED_AT)).astype(int)]
     counts = [int(scene.may_be_valid(*tile).sum()) for tile in looked_at]

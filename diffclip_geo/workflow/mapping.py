@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from ..atomic import check_outputs
 from ..classes import ClassTable
-from ..classifier import Classifier, load_classifier
 from ..engines import EngineSpec
 from ..errors import OptionError
 from ..journal import Journal, journal_path
@@ -101,7 +100,7 @@ def _map(scene: Scene, path: Path, place: Workspace, spec: EngineSpec, options: 
     products.classes(engine.classes)
     for note in scene.notes:
         run.tell(note)
-    threshold = None if options.sets is None else _threshold(load_classifier(place), options.sets, run.tell)
+    threshold = None if options.sets is None else _threshold(place, options.sets, run.tell)
     job = Job(path, scene, place, spec, Layers(options.confidence, options.proba, threshold), products, engine.classes)
     with Journal(path) as journal:
         overwrite = run.overwrite or (run.resume and journal.placing)
@@ -153,9 +152,11 @@ def _tell_what_is_left(journal: Journal, tiles: int, run: Run) -> None:
         run.tell(f"{kept}: the same command with --resume goes on from them.")
 
 
-def _threshold(classifier: Classifier, coverage: float, say: Callable[[str], None]) -> float:
+def _threshold(place: Workspace, coverage: float, say: Callable[[str], None]) -> float:
     """The least probability of a class in a set. Raises OptionError."""
-    shots = classifier.held_out
+    from ..classifier import load_classifier  # and torch, which takes seconds
+
+    shots = load_classifier(place).held_out
     if shots is None:
         fault = "needs shots that were held out, and this classifier, of the language model alone, has none"
         raise OptionError("--sets", fault, "pretrain with a preset that has kernel heads, such as compact")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..engines import Engine
 from ..errors import OptionError
@@ -15,7 +14,7 @@ from ..memory import MB, give_back, resident, size_text
 from ..products import Products
 from ..rasters import open_raster
 from ..scenes import Scene
-from ..schedulers import LOCAL, Crew, cores
+from ..schedulers import LOCAL, Crew, cores, threads
 from ..tiles import Tile, Tiles
 
 SMALLEST = 16  # pixels a side, of the tiles that are made to save memory
@@ -75,7 +74,7 @@ class _Need:
         return max(computing, own + _WRITING) + elsewhere
 
 
-def make_plan(engine: Engine, scene: Scene, products: Products, effort: Effort, device: torch.device) -> Plan:
+def make_plan(engine: Engine, scene: Scene, products: Products, effort: Effort, device: str) -> Plan:
     """The largest tiles, up to those that suit the engine, with which as many workers as possible stay within memory.
 
     Raises
@@ -84,7 +83,7 @@ def make_plan(engine: Engine, scene: Scene, products: Products, effort: Effort, 
         Even one worker with the smallest tile takes more, or a product does.
     """
     _check_held(scene, products, effort.ram)
-    wanted = effort.workers or (cores() if device.type == "cpu" else 2)
+    wanted = effort.workers or (cores() if device == "cpu" else 2)
     sides = list(_sides(engine, effort.tile))
     classes = len(engine.classes)
     result = 6 + (4 * classes if products.proba else 0) + (8 if products.sets is not None else 0)
@@ -105,7 +104,7 @@ def make_plan(engine: Engine, scene: Scene, products: Products, effort: Effort, 
         )
         for side in sides:
             if need.of(workers, side) <= effort.ram:
-                return _plan(scene, need, workers, side, effort, max(1, torch.get_num_threads() // workers))
+                return _plan(scene, need, workers, side, effort, max(1, threads() // workers))
     least = need.of(counts[-1], sides[-1])
     fault = f"{size_text(effort.ram)} is too little for {_workers(counts[-1])} of {sides[-1]} × {sides[-1]} pixels"
     raise OptionError("--ram", fault, f"give at least {size_text(1.02 * least)}")

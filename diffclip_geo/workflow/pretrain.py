@@ -19,13 +19,11 @@ from ..plots import plot_losses, plot_restorations, write_columns
 from ..presets import load_preset
 from ..pretraining import Checkpoint, LossRecord, pretrain_windows, restore_samples
 from ..sampling import sample_blocks
-from ..scenes import Scene, agree, find_scenes
+from ..scenes import Paths, Scene, agree, find_scenes
 from ..tensorfiles import save_tensors
 from ..training import fit_views, margin_of
 from ..windows import WindowSource
 from ..workspace import Workspace
-
-Paths = str | Path | Sequence[str | Path]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from ..errors import OptionError
 from ..exact import ExactEngine
 from ..exclusion import read_training_pixels
 from ..grid import Grid
-from ..images import SceneStats, read_with_margin
+from ..images import SceneStats
+from ..margins import read_with_margin
 from ..normalisation import Array
 from ..pointfiles import Points, check_name, point_files, write_points
 from ..presets import Preset

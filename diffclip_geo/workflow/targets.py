@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import OptionError, OutputError, RasterError
-from ..scenes import Scene, find_scenes
+from ..scenes import Paths, Scene, find_scenes
 from ..workspace import Workspace
-from .pretrain import Paths
 
 
 def scenes_to_map(

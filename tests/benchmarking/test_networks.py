@@ -10,8 +10,8 @@ from diffclip_geo.benchmarking.cases import Case, Tile
 from diffclip_geo.benchmarking.methods import GROUPS, METHODS
 from diffclip_geo.benchmarking.networks import NetworkMethod
 from diffclip_geo.benchmarking.splits import few_shot_split
-from diffclip_geo.images import pad
 from diffclip_geo.kernel_heads import head_weights
+from diffclip_geo.margins import pad
 from diffclip_geo.presets import load_preset
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,7 +91,7 @@ def test_the_student_is_distilled_first_and_told_of(
     taught: list = []
 
     def distil(place, scenes, *, device, workers, progress, say):
-        taught.append((place.folder, len(scenes), device.type, workers))
+        taught.append((place.folder, len(scenes), device, workers))
         raise OptionError("student", "has a cold", "wait")
 
     monkeypatch.setattr("diffclip_geo.workflow.distil.distil", distil)
@@ -143,3 +145,15 @@ def test_a_dry_run_times_both_engines(trained: Trained, taught: Path) -> None:
     assert [line.split()[0] for line in told[1:4]] == ["exact", "fast", "files"]
     forecast_scenes("map.tif", workspace=trained.workspace, say=told.append)
     assert "no student for this yet" in told[-2]
+
+
+def test_a_map_by_a_student_that_is_there_takes_no_torch(taught: Path, tmp_path: Path) -> None:
+    program = f"""
+import sys
+from diffclip_geo.cli.main import main
+code = main(["classify", "-w", {str(taught)!r}, "-o", {str(tmp_path / "map.tif")!r}, "--engine", "fast",
+             "--accept-agreement", "0", "--device", "cpu"])
+assert code == 0 and "onnxruntime" in sys.modules
+assert "torch" not in sys.modules, "torch takes seconds to import"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

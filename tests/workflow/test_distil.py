@@ -13,7 +13,7 @@ from trained import Trained
 from diffclip_geo.classifier import load_classifier
 from diffclip_geo.errors import RasterError
 from diffclip_geo.fast import FastEngine
-from diffclip_geo.images import read_with_margin
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.scenes import Scene, inside
 from diffclip_geo.workflow import distil as module
 from diffclip_geo.workflow.distil import PARTS, Cell, Sample, distil

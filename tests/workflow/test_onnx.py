@@ -13,7 +13,7 @@ from trained import Trained
 
 from diffclip_geo import onnx_engine
 from diffclip_geo.classifier import load_classifier
-from diffclip_geo.images import read_with_margin
+from diffclip_geo.margins import read_with_margin
 from diffclip_geo.onnx_engine import open_onnx_engine
 from diffclip_geo.scenes import Scene
 from diffclip_geo.workspace import Workspace
