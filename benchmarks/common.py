@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from diffclip_geo.presets import load_preset
 
 RESULTS = Path(__file__).parent / "results"
 PROGRAM = [sys.executable, "-c", "import sys; from diffclip_geo.cli.main import main; sys.exit(main())"]
+_LAUNCHER = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 TINY: dict[str, dict[str, Any]] = {
     "encoder": {"window": 5, "width": 16, "depth": 2, "heads": 2},
     "decoder": {"width": 16, "depth": 1, "heads": 2},
@@ -27,15 +33,25 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def run(*arguments: object, quiet: bool = True) -> tuple[float, float]:
-    """Run the program; returns seconds and the peak resident memory of its process in MB."""
+def timed(command: Sequence[object], quiet: bool = True) -> tuple[float, float]:
+    """Seconds and peak resident memory in MB of a command.
+
+    A small process starts it and tells: what this one holds would count as the command's at the moment of its birth.
+    """
     started = time.perf_counter()
     sink = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen([*PROGRAM, *map(str, arguments)], stdout=sink, stderr=sink)
-    _, status, usage = os.wait4(process.pid, 0)
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, *map(str, command)]
+    process = subprocess.run(launcher, stdout=subprocess.PIPE, stderr=sink, text=True, check=False)
+    seconds = time.perf_counter() - started
+    status, peak = map(int, process.stdout.split()[-2:])
     if status:
-        raise SystemExit(f"{' '.join(map(str, arguments))} failed")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+        raise SystemExit(f"{' '.join(map(str, command))[:500]} failed")
+    return seconds, peak / 1024
+
+
+def run(*arguments: object, quiet: bool = True) -> tuple[float, float]:
+    """`timed` for our program."""
+    return timed([*PROGRAM, *arguments], quiet)
 
 
 def tiny_preset(path: Path) -> Path:

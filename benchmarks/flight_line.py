@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyogrio
 import rasterio
-from common import repeat, run, write_results
+from common import repeat, run, timed, write_results
 
 from diffclip_geo import evaluate
 
@@ -55,18 +52,6 @@ with rasterio.open(stack) as source:
             labels = forest.predict(values.reshape(len(values), -1).T).reshape(values.shape[1:])
             target.write(labels.astype(np.uint8), 1, window=window)
 """
-
-
-def timed(command: list[str], **environment: str) -> tuple[float, float]:
-    """Seconds and peak resident memory in MB of a command."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command[0]} failed")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
 def plain(source: Path, out: Path, also: Path | None = None) -> Path:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .errors import OptionError
 from .grid import Grid
@@ -78,8 +77,8 @@ def height_above_ground(heights: Heights, valid: Mask, spacing: Spacing) -> Heig
     The opening's window is 50 m wide (7 to 81 pixels): things narrower than that are taken off the ground.
     """
     size = 2 * spacing.ground_radius + 1
-    low = ndimage.minimum_filter(np.where(valid, heights, np.inf), size, mode="constant", cval=np.inf)
-    ground = ndimage.maximum_filter(np.where(valid, low, -np.inf), size, mode="constant", cval=-np.inf)
+    low = _lowest(heights, valid, size)
+    ground = _highest(low, valid, size)
     return np.where(valid, heights - np.where(valid, ground, 0), 0)
 
 
@@ -100,9 +99,20 @@ def roughness(heights: Heights, valid: Mask, spacing: Spacing) -> Heights:
 def local_range(heights: Heights, valid: Mask, spacing: Spacing) -> Heights:
     """Highest minus lowest height in 5 × 5 pixels."""
     size = 2 * _NEAR + 1
-    high = ndimage.maximum_filter(np.where(valid, heights, -np.inf), size, mode="constant", cval=-np.inf)
-    low = ndimage.minimum_filter(np.where(valid, heights, np.inf), size, mode="constant", cval=np.inf)
+    high, low = _highest(heights, valid, size), _lowest(heights, valid, size)
     return np.where(valid, np.where(valid, high, 0) - np.where(valid, low, 0), 0)
+
+
+def _lowest(heights: Heights, valid: Mask, size: int) -> Heights:
+    """Of the valid ones in squares of `size` pixels; infinity where there are none."""
+    from scipy.ndimage import minimum_filter  # a third of a second, and few scenes derive layers
+
+    lowest: Heights = minimum_filter(np.where(valid, heights, np.inf), size, mode="constant", cval=np.inf)
+    return lowest
+
+
+def _highest(heights: Heights, valid: Mask, size: int) -> Heights:
+    return -_lowest(-heights, valid, size)
 
 
 LAYERS: dict[str, Callable[[Heights, Mask, Spacing], Heights]] = {
