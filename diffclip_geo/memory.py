@@ -17,6 +17,8 @@ from .errors import OptionError
 
 MB, GB = 10**6, 10**9
 _MOST = 8 * GB  # that are taken without being asked for
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # in malloc.h
+_LARGEST_BLOCK = 32 * 2**20  # bytes, that glibc takes from its heap
 _UNITS = {"": 1, "K": 10**3, "M": MB, "G": GB, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
@@ -57,6 +59,18 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def keep_freed() -> None:
+    """Keep freed memory for what comes next, up to a bound; only the C library of Linux (glibc) is told.
+
+    Dask has its workers return every freed block at once. Networks take and free megabytes thousands of times a second,
+    and fetching each page anew takes as long as computing.
+    """
+    setting = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if setting is not None:
+        setting(_MMAP_THRESHOLD, _LARGEST_BLOCK)
+        setting(_TRIM_THRESHOLD, 2 * _LARGEST_BLOCK)
 
 
 @contextmanager

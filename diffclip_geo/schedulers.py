@@ -15,7 +15,7 @@ from multiprocessing import get_context, parent_process
 import rasterio
 
 from .errors import WorkerError
-from .memory import bound_block_cache
+from .memory import bound_block_cache, keep_freed
 from .tiles import Pool, Result, Tile
 
 LOCAL = ("threads", "processes")
@@ -76,6 +76,7 @@ def run(crew: Crew, work: Callable[[Tile], Result], tile: Tile) -> Result:
     if not _settings:
         _settings.append(rasterio.Env(GDAL_CACHEMAX=crew.cache))
         _settings[0].__enter__()
+        keep_freed()
     return work(tile)
 
 

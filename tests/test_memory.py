@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,24 @@ def test_the_block_cache_is_bounded_and_let_go() -> None:
     with bound_block_cache(33_000_000):
         assert get_gdal_config("GDAL_CACHEMAX") == 33_000_000
     assert get_gdal_config("GDAL_CACHEMAX") == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux is told")
+def test_freed_memory_is_kept_also_where_dask_has_it_returned() -> None:
+    program = """
+import resource, sys
+import numpy as np
+from diffclip_geo.memory import keep_freed
+if sys.argv[1] == "keep":
+    keep_freed()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(200):
+    np.ones(2**18)  # 2 MB, or 512 pages
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {}
+    for what in ("keep", "return"):
+        command = [sys.executable, "-c", program, what]
+        environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+        faults[what] = int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    assert faults["keep"] < 5000 < 50000 < faults["return"]
