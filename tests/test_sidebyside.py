@@ -1,11 +1,12 @@
 import threading
 
+import pytest
 import torch
 from tiny import random_image, tiny_preset
 
 from diffclip_geo import sidebyside
 from diffclip_geo.language import train_language_model
-from diffclip_geo.pretraining import build_encoder, pretrain_windows
+from diffclip_geo.pretraining import build_encoder, build_mask_diffusion, pretrain_windows, step_generator
 from diffclip_geo.sidebyside import PART, add_up, gradients, side_by_side
 from diffclip_geo.windows import WindowSource
 
@@ -63,3 +64,28 @@ def test_the_number_of_cores_changes_no_byte_of_a_training(monkeypatch):
         tensors = [*diffusion.state_dict().values(), *model.image.state_dict().values(), model.text]
         results.append((b"".join(tensor.numpy().tobytes() for tensor in tensors), losses, records))
     assert results[0] == results[1]
+
+
+def test_losses_are_those_of_the_whole_batch():
+    source = WindowSource([random_image()], 5)
+    preset = tiny_preset(pretraining={"batch": 2 * PART + 3, "steps": 1})
+    _, (record,) = pretrain_windows(source, preset, seed=4)
+    model, generator = build_mask_diffusion(preset, source.channels, 4), step_generator(4, 0)
+    which = torch.randint(len(source), (2 * PART + 3,), generator=generator)
+    windows = source.gather(which, torch.randint(8, (len(which),), generator=generator))
+    losses = model(windows, model.corrupt(windows, generator))
+    assert record.denoising == pytest.approx(losses.denoising.item(), rel=1e-5)
+    assert record.restoration == pytest.approx(losses.restoration.item(), rel=1e-5)
+
+
+def test_both_sides_of_the_language_model_learn():
+    source = WindowSource([random_image()], 5)
+    label = torch.arange(len(source)) % 3
+    models = []
+    for steps in (1, 5):
+        preset = tiny_preset(fewshot={"batch": 2 * PART, "least_steps": steps, "most_steps": steps})
+        encoder = build_encoder(preset, source.channels, 0)
+        models.append(train_language_model(encoder, source, label, source, ["a", "b", "c"], preset)[0])
+    first, later = models
+    assert (first.text - later.text).abs().max() > 1e-3
+    assert (first.image.projection.weight - later.image.projection.weight).abs().max() > 1e-3
