@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from .errors import OptionError
+from .onnx_graph import Graph
 from .rasters import UNDECLARED_FILLS, open_raster, reflectance_divisor
 from .scenes import Scene
-from .student import IR, OPSET, Graph
 from .views import REACH
 
 TILE = 256  # pixels a side
@@ -48,14 +48,8 @@ def deepness_model(student: bytes, scene: Scene, names: Sequence[str]) -> onnx.M
     graph.nodes += inner.node
     graph.constants += inner.initializer
     _taken(graph)
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, count, TILE, TILE])
-    classes = helper.make_tensor_value_info("classes", TensorProto.FLOAT, [1, len(names) + 1, TILE, TILE])
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "deepness", [image], [classes], graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR,
-        producer_name="diffclip-geo",
-    )
+    taken, given = [1, count, TILE, TILE], [1, len(names) + 1, TILE, TILE]
+    model = graph.model("deepness", {"image": taken}, {"classes": given})
     helper.set_model_props(model, {key: json.dumps(value) for key, value in _facts(scene, names).items()})
     return model
 

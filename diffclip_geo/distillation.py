@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +17,7 @@ from .engines import Engine
 from .fast import inset, network_inputs, open_session
 from .normalisation import Array
 from .scenes import Block, inside
+from .sidebyside import one_thread
 from .student import ROWS, Refinement, Student, feature_model, view_rows, view_weights
 from .views import REACH, View
 
@@ -151,7 +151,7 @@ def _train(lesson: Lesson, left_out: Array, unit: float, seed: int) -> _Network:
     soft = (target * SHARPNESS).softmax(1)
     classes = target.shape[1]
     steps = max(LEAST_STEPS, EPOCHS * len(inputs) // BATCH)
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sizes = [inputs.shape[1], *HIDDEN, 2 * classes]
         linears = [nn.Linear(a, b) for a, b in pairwise(sizes)]
@@ -230,14 +230,3 @@ def _applied(layer: Layer, rows: Array) -> Array:
 def _array(tensor: Tensor) -> Array:
     array: Array = tensor.detach().numpy()
     return array
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch computes on one thread: how sums are rounded depends on their number, and small networks gain nothing."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

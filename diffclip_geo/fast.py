@@ -81,7 +81,7 @@ class FastEngine:
         for row in range(0, core.shape[0], self.cell):
             for column in range(0, core.shape[1], self.cell):
                 part = found[row : row + self.cell, column : column + self.cell]
-                if inside(block.valid, self.margin)[row : row + self.cell, column : column + self.cell].any():
+                if core[row : row + self.cell, column : column + self.cell].any():
                     part[:] = self._cell(block, row, column)[: part.shape[0], : part.shape[1]]
         return found[core]
 

@@ -8,21 +8,21 @@ and for an LDC head its enhanced feature, ``feature`` `[batch, features]`. The g
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, DTypeLike
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 
 from . import __version__
 from .classifier import Classifier
 from .nn.folded import FeedForward, FoldedBlock, FoldedEncoder, LastBlock
 from .nn.ldc import AdapterFusion
+from .onnx_graph import Graph
 
-OPSET, IR = 17, 8  # 17 brought LayerNormalization, and its files are of IR 8
 MODALITIES = ("hsi", "lidar")
 
 
@@ -64,28 +64,18 @@ def encoder_model(encoder: FoldedEncoder) -> onnx.ModelProto:
         graph.side_by_side(feature, modalities, config.width, name="feature")
         outputs["feature"] = encoder.fusion.features
     return graph.model(
+        "image_encoder",
         {name: ["batch", config.tokens, size] for name, size in channels.items()},
         {name: ["batch", size] for name, size in outputs.items()},
     )
 
 
-class _Graph:
-    """Nodes and constants; values go by the names of the outputs that hold them."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[TensorProto] = []
+class _Graph(Graph):
+    """With what transformers are made of."""
 
     def constant(self, value: ArrayLike | Tensor, dtype: DTypeLike = np.float32) -> str:
-        name = f"constant_{len(self.constants)}"
-        array = value.numpy() if isinstance(value, Tensor) else value
-        self.constants.append(numpy_helper.from_array(np.array(array, dtype, order="C"), name))
-        return name
-
-    def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        output = name or f"{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
-        return output
+        """An array or a tensor."""
+        return super().constant(value.numpy() if isinstance(value, Tensor) else value, dtype)
 
     def reshape(self, x: str, *shape: int) -> str:
         return self.add("Reshape", x, self.constant(shape, np.int64))
@@ -107,20 +97,6 @@ class _Graph:
 
     def _norm(self, x: str, weight: ArrayLike | Tensor, bias: ArrayLike | Tensor, epsilon: float) -> str:
         return self.add("LayerNormalization", x, self.constant(weight), self.constant(bias), epsilon=epsilon)
-
-    def model(self, inputs: Mapping[str, list[Any]], outputs: Mapping[str, list[Any]]) -> onnx.ModelProto:
-        """The model, with the shapes of its inputs and outputs."""
-        given, result = (
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in one.items()]
-            for one in (inputs, outputs)
-        )
-        return helper.make_model(
-            helper.make_graph(self.nodes, "image_encoder", given, result, self.constants),
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR,
-            producer_name="diffclip-geo",
-            producer_version=__version__,
-        )
 
 
 def _embedded(graph: _Graph, encoder: FoldedEncoder, modality: int, windows: str) -> str:

@@ -49,11 +49,17 @@ def side_by_side(device: torch.device | str) -> Iterator[SideBySide]:
     if device.type != "cpu":
         yield SideBySide(device, None)
         return
+    with one_thread(), ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield SideBySide(device, pool)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Each operation of torch stays on the thread that called it; how sums are rounded depends on their number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield SideBySide(device, pool)
+        yield
     finally:
         torch.set_num_threads(threads)
 

@@ -10,22 +10,21 @@ Inputs are ``hsi`` `[S, H, W]` and ``lidar`` `[C, H, W]` in raster values, and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import TensorProto
 
-from . import __version__
 from .kernel import Term
 from .kernel_heads import KernelHeads
 from .normalisation import CLIP, Array, ChannelTransform
+from .onnx_graph import Graph
 from .views import REACH, SCALES, View
 
-OPSET, IR = 17, 8  # as old as ONNX Runtime in plugins of QGIS
 ROWS = 4  # of the image whose spectra are transformed at a time: they fit the cache
 PIECE = 512  # doubtful pixels whose kernels are computed at a time: their distances fit the cache
 
@@ -62,15 +61,15 @@ class Student:
         features = _features(graph, self.views, self.bands, self.layers)
         hidden = features
         for layer in self.hidden:
-            hidden = graph.add("Relu", graph.linear(layer, hidden))
-        scores = graph.linear(self.output, hidden)
+            hidden = graph.add("Relu", _linear(graph, layer, hidden))
+        scores = _linear(graph, self.output, hidden)
         pixels = graph.add("Transpose", scores, perm=[1, 0])
         if self.refinement:
             doubtful = _doubtful(graph, scores, self.refinement.doubt)
             pixels = _refined(graph, self.refinement, self.views, doubtful, features, hidden, pixels)
         shape = graph.add("Concat", _core_shape(graph), graph.integers([self.classes]), axis=0)
         graph.add("Reshape", graph.add("Softmax", pixels, axis=-1), shape, name="probabilities")
-        return graph.model(_inputs(self.bands, self.layers), {"probabilities": ["h", "w", self.classes]})
+        return graph.model("student", _inputs(self.bands, self.layers), {"probabilities": ["h", "w", self.classes]})
 
 
 def feature_model(views: Sequence[View], bands: int, layers: int) -> onnx.ModelProto:
@@ -80,7 +79,7 @@ def feature_model(views: Sequence[View], bands: int, layers: int) -> onnx.ModelP
     graph = Graph()
     graph.add("Identity", _features(graph, views, bands, layers), name="features")
     size = sum(view.transform.channels for view in views) * (1 + len(SCALES))
-    return graph.model(_inputs(bands, layers), {"features": [size, "pixels"]})
+    return graph.model("student", _inputs(bands, layers), {"features": [size, "pixels"]})
 
 
 def view_rows(views: Sequence[View], view: int) -> NDArray[np.int64]:
@@ -95,58 +94,10 @@ def view_weights(view: View) -> Array:
     return np.repeat(view.weights, view.transform.channels)
 
 
-class Graph:
-    """Nodes and constants; values go by the names of the outputs that hold them."""
-
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def constant(self, value: ArrayLike, dtype: DTypeLike = np.float32) -> str:
-        """An array."""
-        name = f"{self.prefix}constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.array(value, dtype, order="C"), name))
-        return name
-
-    def integers(self, values: Sequence[int]) -> str:
-        """Integers, as shapes and indices are."""
-        return self.constant(values, np.int64)
-
-    def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """A node; returns its output."""
-        output = name or f"{self.prefix}{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
-        return output
-
-    def linear(self, layer: tuple[Array, Array], columns: str) -> str:
-        """Weight · columns + bias; `[in, N]` → `[out, N]`."""
-        weight, bias = layer
-        return self.add("Gemm", self.constant(weight), columns, self.constant(bias[:, None]))
-
-    def slice(self, x: str, start: str, end: str, axis: int) -> str:
-        """Part of an axis; the bounds hold one integer each."""
-        return self.add("Slice", x, start, end, self.integers([axis]))
-
-    def body(self, name: str, inputs: Sequence[tuple[str, int, Any]], outputs: Sequence[str]) -> onnx.GraphProto:
-        """The nodes as the body of a loop; inputs are name, type and shape."""
-        given = [helper.make_tensor_value_info(*one) for one in inputs]
-        result = [helper.make_empty_tensor_value_info(one) for one in outputs]
-        return helper.make_graph(self.nodes, name, given, result, self.constants)
-
-    def model(self, inputs: Mapping[str, list[Any]], outputs: Mapping[str, list[Any]]) -> onnx.ModelProto:
-        """The model, with the shapes of its inputs and outputs, all float32."""
-        given, result = (
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in one.items()]
-            for one in (inputs, outputs)
-        )
-        return helper.make_model(
-            helper.make_graph(self.nodes, "student", given, result, self.constants),
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR,
-            producer_name="diffclip-geo",
-            producer_version=__version__,
-        )
+def _linear(graph: Graph, layer: tuple[Array, Array], columns: str) -> str:
+    """Weight · columns + bias; `[in, N]` → `[out, N]`."""
+    weight, bias = layer
+    return graph.add("Gemm", graph.constant(weight), columns, graph.constant(bias[:, None]))
 
 
 def _inputs(bands: int, layers: int) -> dict[str, list[Any]]:
@@ -288,7 +239,7 @@ def _refined(
     end = body.add("Min", body.add("Add", start, body.integers([PIECE])), count)
     index = body.slice(doubtful, start, end, 0)
     seen = body.add("Gather", features, index, axis=1)
-    rest = body.linear(refinement.rest, body.add("Gather", hidden, index, axis=1))
+    rest = _linear(body, refinement.rest, body.add("Gather", hidden, index, axis=1))
     scores = body.add("Add", _kernel_scores(body, refinement, views, seen), rest)
     places = body.add("Unsqueeze", index, body.integers([1]))
     body.add("ScatterND", "piece_pixels", places, body.add("Transpose", scores, perm=[1, 0]), name="piece_decided")

@@ -14,8 +14,8 @@ from students import CLASSES, random_student, raster, tiny_engine
 from diffclip_geo.deepness import NO_DATA, OVERLAP, TILE, check_scene, deepness_model
 from diffclip_geo.errors import OptionError
 from diffclip_geo.margins import read_with_margin
+from diffclip_geo.onnx_graph import IR, OPSET
 from diffclip_geo.scenes import Block, Scene
-from diffclip_geo.student import IR, OPSET
 from diffclip_geo.views import REACH
 
 NAMES = ("tree", "roof", "lawn")

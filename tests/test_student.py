@@ -3,7 +3,8 @@ import onnx
 import pytest
 from students import BANDS, core, kernel_heads, random_student, raster, run, views_of
 
-from diffclip_geo.student import IR, OPSET, Student, feature_model, view_rows, view_weights
+from diffclip_geo.onnx_graph import IR, OPSET
+from diffclip_geo.student import Student, feature_model, view_rows, view_weights
 from diffclip_geo.temperature import softmax
 from diffclip_geo.views import REACH
 
