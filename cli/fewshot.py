@@ -13,7 +13,11 @@ from . import options
 @click.argument("labels", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="LABELS...")
 @options.workspace
 @options.labels
-@click.option("--shots", type=int, help="Train on this many pixels per class, drawn at random; all by default.")
+@click.option(
+    "--shots",
+    type=int,
+    help="Train on this many pixels per class, drawn at random, from as many polygons as possible; all by default.",
+)
 @click.option("--prompt", default="p5", show_default=True, help="p1 … p5, or a template with {class}.")
 @click.option(
     "--texts",
