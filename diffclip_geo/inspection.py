@@ -13,11 +13,11 @@ from .atomic import check_outputs
 from .errors import OptionError
 from .labelfiles import LabelFile, describe_labels
 from .labels import LabelledPixels, keep_valid, read_labels
-from .masks import is_vector
 from .overview import write_overview
 from .rasters import all_windows, sample_windows
 from .registration import Shift, estimate_shift
 from .scenes import Scene, crs_name, find_scenes
+from .vectors import is_vector
 
 _WHOLE = 50_000_000  # values (pixels × bands) up to which every pixel is looked at
 _SIDE = 512  # pixels a side of the middle part on which misregistration is estimated

@@ -1,28 +1,70 @@
-"""Masks drawn as polygons: pixels whose centre lies in none of them are left out."""
+"""Masks: which pixels of a scene to use, as a raster or drawn as polygons."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from .alignment import align, on_grid, read_view
 from .errors import LabelError
 from .grid import Grid
+from .rasters import Raster, is_nodata, mask_window, open_raster
 from .vectors import is_vector, project, read_polygons
 
-__all__ = ["PolygonMask", "is_vector"]
+
+class Mask(Protocol):
+    """A mask seen on a grid."""
+
+    def covers(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels of a window are to be used, [h, w]."""
+        ...
+
+    def close(self) -> None:
+        """Let go of its file."""
+        ...
+
+
+def open_mask(path: Path, grid: Grid) -> Mask:
+    """The mask in a file of either kind. Raises RasterError or LabelError when it cannot be read or placed."""
+    return PolygonMask.read(path, grid) if is_vector(path) else RasterMask.open(path, grid)
+
+
+@dataclass(frozen=True)
+class RasterMask:
+    """A raster: 0 and nodata are left out, and so is what lies outside."""
+
+    view: Raster
+
+    @classmethod
+    def open(cls, path: Path, grid: Grid) -> RasterMask:
+        """A raster seen on a grid. Raises RasterError when it cannot be read or placed."""
+        source = open_raster(path)
+        same = align(path, source, grid).resampling == "none"
+        return cls(on_grid(source, grid, "none" if same else "nearest", source.nodata))
+
+    def covers(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels of a window are neither 0 nor nodata, [h, w]."""
+        layer = read_view(self.view, window, [1])[0]
+        own = mask_window(self.view, window)
+        left: NDArray[np.bool_] = (layer != 0) & ~is_nodata(layer, self.view.nodata)
+        return left if own is None else left & own
+
+    def close(self) -> None:
+        """Close the raster."""
+        self.view.close()
 
 
 @dataclass(frozen=True)
 class PolygonMask:
-    """The union of polygons in the pixel coordinates of a grid."""
+    """Pixels whose centre lies in a polygon: the union of all, in the pixel coordinates of a grid."""
 
     area: shapely.Geometry
-    nodata: None = None
 
     @classmethod
     def read(cls, path: Path, grid: Grid) -> PolygonMask:

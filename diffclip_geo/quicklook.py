@@ -69,6 +69,12 @@ def rgb_composite(scene: Scene) -> NDArray[np.uint8]:
     return np.where(np.isnan(stretched), grey, stretched).astype(np.uint8).transpose(1, 2, 0)
 
 
+def get_ready_to_draw() -> None:
+    """Import what draws, which takes half a second, while something else is waited for."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.patheffects  # noqa: F401
+
+
 def write_quicklook(
     map_path: Path,
     png_path: Path,
@@ -107,7 +113,8 @@ def write_quicklook(
     panels[0] = replace(panels[0], furniture=_Furniture(labels, marks))
     figure = _page(panels, labels.height / labels.width, legends, title)
     with FileSet(png_path, overwrite=overwrite) as files:
-        figure.savefig(files.stage(png_path), dpi=150, facecolor="white")
+        fast = {"compress_level": 3}  # in half the time of the usual 6, and 3 % larger
+        figure.savefig(files.stage(png_path), dpi=150, facecolor="white", pil_kwargs=fast)
 
 
 @dataclass(frozen=True)

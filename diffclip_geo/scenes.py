@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from glob import glob
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -25,7 +25,6 @@ from .bands import Bands, match_bands, read_bands
 from .derived import Spacing, derive, halo, parse_layers
 from .errors import OptionError, RasterError
 from .grid import Grid
-from .masks import PolygonMask, is_vector
 from .rasters import (
     UNDECLARED_FILLS,
     Raster,
@@ -45,6 +44,9 @@ from .rasters import (
     source_of,
 )
 from .resampling import crop_to, interpolated, pixels_per_pixel
+
+if TYPE_CHECKING:
+    from .masks import Mask
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -189,7 +191,8 @@ class Scene:
                 valid &= self._read_derived(dataset, nodata, window, layers, lidar[len(lidar) - len(self.derived) :])
             else:
                 valid &= _read_lidar(dataset, nodata, window, layers)
-        valid &= _read_mask(files.mask, window)
+        if files.mask is not None:
+            valid &= files.mask.covers(window)
         if not valid.all():
             hsi[:, ~valid] = 0
             lidar[:, ~valid] = 0
@@ -202,7 +205,8 @@ class Scene:
         """
         window = Window(column, row, width, height)
         files = _open_files.of(self)
-        valid = _read_mask(files.mask, window)
+        shape = window.height, window.width
+        valid = np.ones(shape, bool) if files.mask is None else files.mask.covers(window)
         if valid.any() and self.image_grid is None:
             index = self.band_indices[len(self.band_indices) // 2]
             valid &= ~_missing(read_view(files.hsi, window, [index + 1]), [files.hsi.nodatavals[index]])[0]
@@ -419,7 +423,7 @@ class _Files:
 
     hsi: Raster
     lidar: tuple[Raster, ...]
-    mask: Raster | PolygonMask | None
+    mask: Mask | None
     sources: tuple[Raster, ...]  # what the views in `lidar` read from
 
     def close(self) -> None:
@@ -468,25 +472,11 @@ def _open_scene(scene: Scene) -> _Files:
     return _Files(hsi, lidar, mask, tuple(sources))
 
 
-def _open_mask(path: Path, grid: Grid) -> Raster | PolygonMask:
+def _open_mask(path: Path, grid: Grid) -> Mask:
     """A mask seen on the grid. Raises RasterError or LabelError when it cannot be read or placed."""
-    if is_vector(path):
-        return PolygonMask.read(path, grid)
-    source = open_raster(path)
-    same = align(path, source, grid).resampling == "none"
-    return on_grid(source, grid, "none" if same else "nearest", source.nodata)
+    from .masks import open_mask  # and what reads vectors: a second that few runs need
 
-
-def _read_mask(mask: Raster | PolygonMask | None, window: Window) -> NDArray[np.bool_]:
-    """Which pixels of a window the mask leaves, [h, w]."""
-    if mask is None:
-        return np.ones((window.height, window.width), bool)
-    if isinstance(mask, PolygonMask):
-        return mask.covers(window)
-    layer = read_view(mask, window, [1])[0]
-    own = mask_window(mask, window)
-    left: NDArray[np.bool_] = (layer != 0) & ~is_nodata(layer, mask.nodata)
-    return left if own is None else left & own
+    return open_mask(path, grid)
 
 
 def _read_hsi(dataset: Raster, indices: Sequence[int], window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -25,10 +25,9 @@ from ..exclusion import read_training_pixels
 from ..journal import Journal
 from ..maps import BLOCK, MEASURE_TAG, confidence_path
 from ..memory import give_back
-from ..polygons import write_polygons
 from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
-from ..quicklook import Marks, quicklook_path, rgb_composite, write_quicklook
+from ..quicklook import Marks, get_ready_to_draw, quicklook_path, rgb_composite, write_quicklook
 from ..scenes import Scene
 from ..tiles import Tiles
 from ..tilework import Layers, TileResult
@@ -93,8 +92,10 @@ def assemble(
     give_back()
     path, scene = job.label_path, job.scene
     with ThreadPoolExecutor(1) as aside:
-        composite = aside.submit(rgb_composite, scene)
-        facts = _facts(job, journal)
+        hashed = aside.submit(_facts, job, journal)
+        composite = rgb_composite(scene)
+        get_ready_to_draw()
+        facts = hashed.result()
     tags, sure = provenance_tags(facts), confidence_path(path)
     with FileSet(path, overwrite=overwrite) as files:
         with MapWriters(
@@ -121,12 +122,14 @@ def assemble(
         write_quicklook(
             files.stage(path),
             files.stage(quicklook_path(path)),
-            rgb=composite.result(),
+            rgb=composite,
             confidence=files.stage(sure),
             marks=_labels_used(job.workspace, scene),
         )
         journal.about_to_place()
     if job.products.polygons is not None:
+        from ..polygons import write_polygons  # and what writes vectors
+
         write_polygons(path, job.products.polygons, confidence=sure, overwrite=overwrite)
     journal.drop()
     return Finished(maps.counts, seconds)
