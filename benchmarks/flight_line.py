@@ -96,11 +96,15 @@ def three_commands(folder: Path, labels: Path, out: Path) -> dict[str, float]:
 
 
 def commands_of(
-    folder: Path, rasters: dict[str, Path], maps: dict[str, Path], model: Path | None
+    folder: Path, rasters: dict[str, Path], maps: dict[str, Path], model: Path | None, another: bool = False
 ) -> dict[str, Command]:
-    """What maps the rasters, by method; each returns seconds and peak memory."""
-    ours = ["-w", folder / "work", "--scene", rasters["hsi"], "--lidar", rasters["lidar"], "--engine", "fast"]
-    ours += ["--accept-agreement", 0, "--overwrite", "-o", maps["fast engine"]]
+    """What maps the rasters, by method; each returns seconds and peak memory. They are those of the workspace, or
+    `another` scene.
+    """
+    ours = ["-w", folder / "work", "--engine", "fast", "--accept-agreement", 0, "--overwrite"]
+    ours += ["-o", maps["fast engine"]]
+    if another:
+        ours += ["--scene", rasters["hsi"], "--lidar", rasters["lidar"]]
     stack, samples = str(rasters["stack"]), str(folder / "samples.gpkg")
     python = [sys.executable, "-c", FOREST, stack, samples, str(maps["scikit-learn forest"])]
     commands: dict[str, Command] = {
@@ -184,7 +188,7 @@ def main() -> None:
         for key, path in rasters.items():
             large[key] = repeat(path, folder / f"large_{key}.tif", given.times, compress=None)
             path.unlink()
-        commands = commands_of(folder, large, maps, model)
+        commands = commands_of(folder, large, maps, model, another=True)
         commands["fast engine"]()  # distils for this raster
         more = measure(commands, given.rounds, pixels * given.times**2)
         print(*more, sep="\n", flush=True)
