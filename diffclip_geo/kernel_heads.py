@@ -15,8 +15,8 @@ from .presets import BlendSettings
 BRIGHTNESS_FREE, RAW = 0, 1  # the views, in order
 
 RECIPES = {
-    "kernel": Recipe((Similarity(BRIGHTNESS_FREE, "gaussian", 0.5),), ridge=0.3),
-    "raw_kernel": Recipe((Similarity(RAW, "gaussian", 0.5),), ridge=0.3),
+    "kernel": Recipe((Similarity(BRIGHTNESS_FREE, "gaussian", 0.5),), ridge=0.03),
+    "raw_kernel": Recipe((Similarity(RAW, "gaussian", 0.5),), ridge=0.03),
     "local_kernel": Recipe(
         (Similarity(BRIGHTNESS_FREE, "laplace", 1.0), Similarity(RAW, "laplace", 1.0, share=0.5)), ridge=0.1
     ),
