@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
+import pyogrio.raw
 import rasterio
+import shapely
 from common import repeat, run, timed, write_results
 
 from diffclip_geo import evaluate
@@ -38,12 +39,14 @@ LABELS = 40  # of each class
 OTB_RAM = 1024  # MB
 FOREST = """
 import sys
-import numpy as np, pyogrio, rasterio
+import numpy as np, pyogrio.raw, rasterio
 from sklearn.ensemble import RandomForestClassifier
 stack, samples, out = sys.argv[1:]
-table = pyogrio.read_dataframe(samples)
+meta, _, _, columns = pyogrio.raw.read(samples)
+table = dict(zip(meta["fields"], columns))
+code = table.pop("code")
 forest = RandomForestClassifier(100, n_jobs=-1, random_state=0)
-forest.fit(table[[name for name in table if name.startswith("b")]].to_numpy(np.float32), table["code"])
+forest.fit(np.stack(list(table.values()), -1).astype(np.float32), code)
 with rasterio.open(stack) as source:
     profile = source.profile | {"count": 1, "dtype": "uint8", "nodata": 0}
     with rasterio.open(out, "w", **profile) as target:
@@ -73,15 +76,15 @@ def plain(source: Path, out: Path, also: Path | None = None) -> Path:
 
 def write_samples(stack: Path, labels: Path, truth: Path, out: Path) -> list[str]:
     """Labelled points with the values of all bands, and the code of their class in the truth; names of the bands."""
-    table = pyogrio.read_dataframe(labels)
-    places = [(point.x, point.y) for point in table.geometry]
+    meta, _, points, _ = pyogrio.raw.read(labels)
+    places = shapely.get_coordinates(shapely.from_wkb(points)).tolist()
     with rasterio.open(stack) as source:
         values = np.array(list(source.sample(places)))
     with rasterio.open(truth) as source:
-        table["code"] = np.array(list(source.sample(places)))[:, 0].astype(np.int32)
+        code = np.array(list(source.sample(places)))[:, 0].astype(np.int32)
     names = [f"b{number}" for number in range(values.shape[1])]
-    columns = dict(zip(names, values.T.astype(float), strict=True))
-    pyogrio.write_dataframe(table.assign(**columns), out)
+    columns = [*values.T.astype(float), code]
+    pyogrio.raw.write(out, points, columns, [*names, "code"], geometry_type="Point", crs=meta["crs"])
     return names
 
 
