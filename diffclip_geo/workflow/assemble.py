@@ -92,10 +92,9 @@ def assemble(
     give_back()
     path, scene = job.label_path, job.scene
     with ThreadPoolExecutor(1) as aside:
-        hashed = aside.submit(_facts, job, journal)
-        composite = rgb_composite(scene)
-        get_ready_to_draw()
-        facts = hashed.result()
+        aside.submit(get_ready_to_draw)
+        composite = aside.submit(rgb_composite, scene)
+        facts = _facts(job, journal)
     tags, sure = provenance_tags(facts), confidence_path(path)
     with FileSet(path, overwrite=overwrite) as files:
         with MapWriters(
@@ -122,7 +121,7 @@ def assemble(
         write_quicklook(
             files.stage(path),
             files.stage(quicklook_path(path)),
-            rgb=composite,
+            rgb=composite.result(),
             confidence=files.stage(sure),
             marks=_labels_used(job.workspace, scene),
         )
