@@ -4,9 +4,9 @@
 
 Each size is mapped by the exact engine (unless it has more than half a million pixels: that takes long), by the fast
 one, which is distilled first, and by the fast one again, with the default preset, but for fewer steps of pretraining:
-they change neither speed nor memory. Each command is a process of
-its own, whose peak resident memory is read from the operating system. Maps are compared with the full truth and with
-each other. Results go to benchmarks/results/classify_speed.json.
+they change neither speed nor memory. Each command is a process of its own, whose peak resident memory is read from the
+operating system. Maps are compared with the full truth and with each other. Results go to
+benchmarks/results/classify_speed.json.
 """
 
 from __future__ import annotations

@@ -70,13 +70,12 @@ def measure(name: str, data: Path, shots: int, split: str, seed: int, folder: Pa
     write_points(mosaic, case, train, folder / "labels.gpkg")
     run("pretrain", *write_rasters(mosaic, folder), "-w", folder / "work")
     run("fewshot", folder / "labels.gpkg", "-w", folder / "work", "--seed", seed)
-    found, accuracy = {}, {}
+    accuracy = {}
     for engine in ("exact", "fast"):
         out = folder / f"{engine}.tif"
         options = ["--accept-agreement", 0] if engine == "fast" else []
         run("classify", "-w", folder / "work", "-o", out, "--engine", engine, *options)
-        found[engine] = labels_at(out, mosaic, case, test)
-        counts = confusion_matrix(case.truth[test], found[engine], len(case.classes))
+        counts = confusion_matrix(case.truth[test], labels_at(out, mosaic, case, test), len(case.classes))
         mine = Accuracy.of(counts, case.classes)
         accuracy[engine] = {"oa": round(100 * mine.oa, 2), "aa": round(100 * mine.aa, 2)}
     with rasterio.open(folder / "exact.tif") as exact, rasterio.open(folder / "fast.tif") as fast:
