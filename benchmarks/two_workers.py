@@ -1,8 +1,9 @@
 """Two workers of a dask cluster against one, on the same map.
 
-    python benchmarks/two_workers.py [--size 192x192] [--rounds 3]
+    python benchmarks/two_workers.py [--size 256x128] [--rounds 3]
 
-The exact engine with the default preset. Each worker is a process with one thread; they have started before the clock
+The exact engine with the default preset, whose tiles are 64 pixels wide: eight of them, which two workers can share
+evenly. Each worker is a process with one thread; they have started before the clock
 does, and load the model while it runs. Maps have to have the same bytes. Before each round two
 processes that share nothing are timed beside one, too: where they gain less than twice, so will workers. Results go to
 benchmarks/results/two_workers.json.
@@ -52,7 +53,7 @@ def main() -> None:
     from distributed import LocalCluster
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="192x192")
+    parser.add_argument("--size", default="256x128")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     seconds: dict[int, list[float]] = {1: [], 2: []}

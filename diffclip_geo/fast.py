@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CELL = 128  # pixels; all cells are computed at this size, whatever the tile
 LEAST_AGREEMENT = 0.95  # below it a map would be another one than that of the exact engine
 _MARGIN = 14  # pixels, as far as the widest Gaussian of the views reaches
+_STEP = 4  # rows that a student computes are a multiple of it, see `student.ROWS`
 _FIXED = 50_000_000  # bytes that libraries set aside for each thread
 _ERRORS_ONLY = 3
 
@@ -40,7 +41,8 @@ class FastEngine:
     """Class probabilities by a student network.
 
     How sums are rounded depends on the shape of what is added and on how many threads share it: every call computes one
-    cell of the same size on one thread, so that a pixel's result depends neither on the tile nor on the workers.
+    cell on one thread. Cells are of one size, but at the end of the scene, where they are as large as what is left; so
+    a pixel's result depends neither on the tile nor on the workers.
     """
 
     classes: ClassTable
@@ -82,17 +84,18 @@ class FastEngine:
             for column in range(0, core.shape[1], self.cell):
                 part = found[row : row + self.cell, column : column + self.cell]
                 if core[row : row + self.cell, column : column + self.cell].any():
-                    part[:] = self._cell(block, row, column)[: part.shape[0], : part.shape[1]]
+                    part[:] = self._cell(block, row, column, *part.shape[:2])
         return found[core]
 
-    def _cell(self, block: Block, row: int, column: int) -> Array:
-        """Probabilities `[cell, cell, K]` of the cell whose context starts there."""
-        side = self.cell + 2 * self.margin
-        window = np.s_[..., row : row + side, column : column + side]
+    def _cell(self, block: Block, row: int, column: int, height: int, width: int) -> Array:
+        """Probabilities `[height, width, K]` of the cell whose context starts there."""
+        around = 2 * self.margin
+        window = np.s_[..., row : row + height + around, column : column + width + around]
         part = Block(block.hsi[window], block.lidar[window], block.valid[window])
-        inputs = network_inputs(part, side, side)
-        found: list[Array] = self.session.run(None, inputs)
-        return found[0]
+        found: list[Array] = self.session.run(
+            None, network_inputs(part, -(-height // _STEP) * _STEP + around, width + around)
+        )
+        return found[0][:height]
 
     def save(self, workspace: Workspace, facts: Mapping[str, Any], scenes: Sequence[Scene]) -> None:
         """Write the student and the `facts` of its training, for the classifier that the workspace holds now.

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -33,9 +34,9 @@ _INSIDE = re.compile(r'^(?P<driver>[A-Z][A-Z0-9_]{2,}):"?(?P<file>[^"]+?)"?(?P<r
 
 
 @contextmanager
-def gdal() -> Iterator[None]:
+def gdal(**options: str) -> Iterator[None]:
     """GDAL set up for reading: no side files, no warning about rasters without georeference (Scene notes those)."""
-    with rasterio.Env(**_GDAL_OPTIONS), warnings.catch_warnings():
+    with rasterio.Env(**_GDAL_OPTIONS, **options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
@@ -76,6 +77,30 @@ def open_raster(path: Path) -> Raster:
             dataset.close()
             raise
         return _placed(dataset)
+
+
+def open_for_tiles(path: Path) -> tuple[Raster, bool]:
+    """Open a raster of which tile after tile will be read, and whether all its bands are to be read at a time.
+
+    Tiles of a TIFF that holds the bands of a pixel together, and values as they are, GDAL reads in a quarter of the
+    time when it leaves out its cache of blocks; but then some of the bands take it many times as long as all. TIFFs in
+    strips are not read that way: the end of a file that was cut short would come as zeros, without an error.
+
+    Raises RasterError as `open_raster` does.
+    """
+    raster = open_raster(path)
+    together = raster.count > 1 and raster.interleaving is Interleaving.pixel and raster.compression is None
+    if not (raster.driver == "GTiff" and raster.is_tiled and together):
+        return raster, False
+    raster.close()
+    with gdal(GTIFF_DIRECT_IO="YES"):
+        return open_raster(path), True
+
+
+def _reading(dataset: Raster) -> dict[str, str]:
+    """Options for reading windows: ENVI images by band or by line are read in half the time past GDAL's cache."""
+    apart = dataset.driver == "ENVI" and dataset.interleaving is not Interleaving.pixel
+    return {"GDAL_ONE_BIG_READ": "YES"} if apart else {}
 
 
 def source_of(dataset: Raster) -> DatasetReader:
@@ -146,7 +171,7 @@ def read_window(dataset: Raster, window: Window, bands: list[int] | None = None)
     RasterError
         The file is damaged there.
     """
-    with gdal():
+    with gdal(**_reading(dataset)):
         try:
             values: NDArray[np.generic] = dataset.read(bands, window=window)
         except RasterioError as error:

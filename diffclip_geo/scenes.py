@@ -37,6 +37,7 @@ from .rasters import (
     is_nodata,
     mask_window,
     name_of,
+    open_for_tiles,
     open_raster,
     read_window,
     reflectance_divisor,
@@ -177,12 +178,23 @@ class Scene:
         RasterError
             A file is damaged, gone, or not the raster it was when the scene was opened.
         """
+        hsi, lidar = (
+            np.empty((count, height, width), np.float32) for count in (len(self.band_indices), len(self.lidar_names))
+        )
+        return Block(hsi, lidar, self.read_into(row, column, hsi, lidar))
+
+    def read_into(
+        self, row: int, column: int, hsi: NDArray[np.float32], lidar: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """Fill `hsi` [B, h, w] and `lidar` [C, h, w] with the window that begins there; return which pixels are valid,
+        [h, w]. Raises as `read` does.
+        """
+        height, width = hsi.shape[1:]
         if row < 0 or column < 0 or row + height > self.grid.height or column + width > self.grid.width:
             raise ValueError(f"window {row}, {column}, {height}×{width} leaves the grid of {self.grid.shape}")
         window = Window(column, row, width, height)
         files = _open_files.of(self)
-        hsi, valid = self._read_image(files.hsi, window)
-        lidar = np.empty((len(self.lidar_names), height, width), np.float32)
+        valid = self._read_image(files, window, hsi)
         first = 0
         for index, (dataset, nodata) in enumerate(zip(files.lidar, self.lidar_nodata, strict=True)):
             layers = lidar[first : first + dataset.count]
@@ -196,7 +208,7 @@ class Scene:
         if not valid.all():
             hsi[:, ~valid] = 0
             lidar[:, ~valid] = 0
-        return Block(hsi, lidar, valid)
+        return valid
 
     def may_be_valid(self, row: int, column: int, height: int, width: int) -> NDArray[np.bool_]:
         """Which pixels of a window may be valid, [h, w], judged from the mask and one band alone: False is certain.
@@ -209,20 +221,23 @@ class Scene:
         valid = np.ones(shape, bool) if files.mask is None else files.mask.covers(window)
         if valid.any() and self.image_grid is None:
             index = self.band_indices[len(self.band_indices) // 2]
-            valid &= ~_missing(read_view(files.hsi, window, [index + 1]), [files.hsi.nodatavals[index]])[0]
+            valid &= ~_missing(files.bands(window, [index])[0], files.hsi.nodatavals[index])
             own = mask_window(files.hsi, window)
             valid &= True if own is None else own
         return valid
 
+    @property
+    def bands_apart(self) -> bool:
+        """Whether one band of the image is read in less time than all."""
+        return not _open_files.of(self).whole
+
     def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
         """Bands of the image (from 0) thinned to [N, height, width] over the whole grid; NaN is nodata."""
-        dataset = _open_files.of(self).hsi
-        with gdal():
-            if self.image_grid is not None:
-                dataset = on_grid(dataset, self.grid, "nearest", dataset.nodata)
+        with open_raster(self.hsi_path) as image, gdal():
+            dataset = image if self.image_grid is None else on_grid(image, self.grid, "nearest", image.nodata)
             read: Any = dataset.read([index + 1 for index in indices], out_shape=(len(indices), height, width))
-        values = np.where(is_nodata(read, dataset.nodata), np.nan, read).astype(np.float32)
-        values[:, _padding(read, dataset)] = np.nan
+            values = np.where(is_nodata(read, dataset.nodata), np.nan, read).astype(np.float32)
+            values[:, _padding(read, dataset)] = np.nan
         return values
 
     def check_files(self) -> None:
@@ -304,17 +319,17 @@ class Scene:
             None if image_grid is None else _grid_from(image_grid),
         )
 
-    def _read_image(self, dataset: Raster, window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Spectra [B, h, w] and valid [h, w] of a window of the grid."""
+    def _read_image(self, files: _Files, window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Fill `out` [B, h, w] with the spectra of a window of the grid; return which pixels are valid, [h, w]."""
         if self.image_grid is None:
-            return _read_hsi(dataset, self.band_indices, window)
-        return interpolated(
-            self.grid,
-            self.image_grid,
-            window,
-            lambda there: _read_hsi(dataset, self.band_indices, there),
-            len(self.band_indices),
-        )
+            return _read_hsi(files, self.band_indices, window, out)
+
+        def read(there: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+            spectra = np.empty((len(out), there.height, there.width), np.float32)
+            return spectra, _read_hsi(files, self.band_indices, there, spectra)
+
+        out[:], valid = interpolated(self.grid, self.image_grid, window, read, len(out))
+        return valid
 
     def _read_derived(
         self,
@@ -422,9 +437,17 @@ class _Files:
     """The open datasets of a scene in one thread."""
 
     hsi: Raster
+    whole: bool  # all bands of the image are to be read at a time
     lidar: tuple[Raster, ...]
     mask: Mask | None
     sources: tuple[Raster, ...]  # what the views in `lidar` read from
+
+    def bands(self, window: Window, indices: Sequence[int]) -> Sequence[NDArray[np.generic]]:
+        """Raw values of bands (from 0) of the image, [h, w] each."""
+        if self.whole:
+            raw = read_view(self.hsi, window)
+            return [raw[index] for index in indices]
+        return list(read_view(self.hsi, window, [index + 1 for index in indices]))
 
     def close(self) -> None:
         for dataset in (*self.lidar, self.mask, *self.sources, self.hsi):
@@ -452,7 +475,7 @@ _open_files = _OpenFiles()
 
 
 def _open_scene(scene: Scene) -> _Files:
-    hsi = open_raster(scene.hsi_path)
+    hsi, whole = open_for_tiles(scene.hsi_path)
     if (hsi.height, hsi.width, hsi.count) != (*(scene.image_grid or scene.grid).shape, len(scene.bands)):
         fault = (
             f"is now {hsi.height}×{hsi.width} with {hsi.count} bands, and was another raster when the scene was opened"
@@ -469,7 +492,7 @@ def _open_scene(scene: Scene) -> _Files:
             scene.hsi_path, "its LiDAR rasters have changed since it was opened", "start again from pretrain"
         )
     mask = None if scene.mask_path is None else _open_mask(scene.mask_path, scene.grid)
-    return _Files(hsi, lidar, mask, tuple(sources))
+    return _Files(hsi, whole, lidar, mask, tuple(sources))
 
 
 def _open_mask(path: Path, grid: Grid) -> Mask:
@@ -479,22 +502,23 @@ def _open_mask(path: Path, grid: Grid) -> Mask:
     return open_mask(path, grid)
 
 
-def _read_hsi(dataset: Raster, indices: Sequence[int], window: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Values [B, h, w] with scale and offset applied, and which pixels are valid [h, w]."""
-    raw = read_view(dataset, window, [index + 1 for index in indices])
-    valid = ~_padding(raw, dataset)
-    for band, index in zip(raw, indices, strict=True):  # one after the other: they fit the cache
-        valid &= ~_missing(band[None], [dataset.nodatavals[index]])[0]
+def _read_hsi(files: _Files, indices: Sequence[int], window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Fill `out` [B, h, w] with scaled values; return which pixels are valid [h, w]."""
+    dataset, raw = files.hsi, files.bands(window, indices)
+    valid, nodata = ~_padding(raw, dataset), dataset.nodatavals
+    for layer, band, index in zip(out, raw, indices, strict=True):  # one after the other: they fit the cache
+        valid &= ~_missing(band, nodata[index])
+        layer[:] = band
     own_mask = mask_window(dataset, window)
     if own_mask is not None:
         valid &= own_mask
-    values = raw.astype(np.float32, copy=False)
     scale, offset = _scaling(dataset, indices)
     if scale is not None:
-        values = values * scale[:, None, None] + offset[:, None, None]
-    if scale is not None or raw.dtype.itemsize > values.itemsize:  # which may leave the range of float32
-        valid &= np.isfinite(values).all(axis=0)
-    return values, valid
+        out *= scale[:, None, None]
+        out += offset[:, None, None]
+    if scale is not None or raw[0].dtype.itemsize > out.itemsize:  # which may leave the range of float32
+        valid &= np.isfinite(out).all(axis=0)
+    return valid
 
 
 def _read_lidar(dataset: Raster, nodata: float | None, window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -512,23 +536,24 @@ def _read_lidar(dataset: Raster, nodata: float | None, window: Window, out: NDAr
     return valid if own_mask is None else valid & own_mask
 
 
-def _missing(raw: NDArray[np.generic], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
-    """Where single values [B, …] are NaN, infinite or nodata. Nodata of 0 is left to `_padding`."""
-    values = [None if value == 0 else value for value in nodata]
-    if len(set(map(str, values))) == 1:
-        return is_nodata(raw, values[0])
-    return np.stack([is_nodata(band, value) for band, value in zip(raw, values, strict=True)])
+def _missing(band: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:
+    """Where single values are NaN, infinite or nodata; same shape. Nodata of 0 is left to `_padding`."""
+    return is_nodata(band, None if nodata == 0 else nodata)
 
 
-def _padding(raw: NDArray[np.generic], dataset: Raster) -> NDArray[np.bool_]:
-    """Where the whole spectrum [B, …] is nodata 0 or, with nothing (or NaN) declared, one of the usual fills."""
+def _padding(raw: Sequence[NDArray[np.generic]], dataset: Raster) -> NDArray[np.bool_]:
+    """Where all bands are nodata 0 or, with nothing (or NaN) declared, one of the usual fills; same shape as a band."""
+    first, fills = raw[0], [0.0, *UNDECLARED_FILLS]
     if dataset.nodata is not None and not np.isnan(dataset.nodata):
-        return (raw == 0).all(axis=0) if dataset.nodata == 0 else np.zeros(raw.shape[1:], bool)
-    if raw.shape[0] < 2:
-        return np.zeros(raw.shape[1:], bool)  # in a single band 0 may well be a value
-    fill = np.isin(raw[0], np.array([0.0, *UNDECLARED_FILLS]))
-    same = np.logical_and.reduce(raw == raw[0], axis=0)
-    return np.asarray(fill & same, bool)
+        fills = fills[:1] if dataset.nodata == 0 else []
+    elif len(raw) < 2:
+        fills = []  # in a single band 0 may well be a value
+    same: NDArray[np.bool_] = np.isin(first, np.array(fills))
+    for band in raw[1:]:
+        if not same.any():
+            break
+        same &= band == first
+    return same
 
 
 def _scaling(dataset: Raster, indices: Sequence[int]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
@@ -641,8 +666,8 @@ def _sample(
     ):
         for window in group:
             raw = read_window(dataset, window, indices).reshape(len(indices), -1)
-            missing = _missing(raw, nodata)
-            inside = ~missing.all(axis=0) & ~_padding(raw, dataset)
+            missing = np.stack([_missing(band, value) for band, value in zip(raw, nodata, strict=True)])
+            inside = ~missing.all(axis=0) & ~_padding(list(raw), dataset)
             if inside.any():
                 found.append(raw[:, inside])
                 found_missing.append(missing[:, inside])

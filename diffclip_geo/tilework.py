@@ -62,7 +62,7 @@ class TileWork:
 
     def __call__(self, tile: Tile) -> TileResult | None:
         """The pixels of `tile`, or None when none of them is valid."""
-        if not self.scene.may_be_valid(*tile).any():
+        if self.scene.bands_apart and not self.scene.may_be_valid(*tile).any():
             return None
         engine = self.engine.load()
         block = read_with_margin(self.scene, *tile, engine.margin)
