@@ -72,6 +72,7 @@ def rgb_composite(scene: Scene) -> NDArray[np.uint8]:
 def get_ready_to_draw() -> None:
     """Import what draws, which takes half a second, while something else is waited for."""
     import matplotlib.backends.backend_agg
+    import matplotlib.figure
     import matplotlib.patheffects  # noqa: F401
 
 

@@ -90,7 +90,8 @@ def open_for_tiles(path: Path) -> tuple[Raster, bool]:
     """
     raster = open_raster(path)
     together = raster.count > 1 and raster.interleaving is Interleaving.pixel and raster.compression is None
-    if not (raster.driver == "GTiff" and raster.is_tiled and together):
+    in_tiles = raster.driver == "GTiff" and raster.block_shapes[0][1] < raster.width
+    if not (in_tiles and together):
         return raster, False
     raster.close()
     with gdal(GTIFF_DIRECT_IO="YES"):

@@ -44,6 +44,17 @@ def test_neither_tile_nor_margin_changes_a_byte(engine, scene):
         assert mapped(engine, scene, side, margin).tobytes() == expected.tobytes()
 
 
+def test_cells_at_the_end_of_a_scene_are_as_large_as_what_is_left():
+    scene = raster(53, 41)  # 5 rows and 9 columns more than whole cells
+    student = random_student(scene, 0.4)
+    engine = tiny_engine(student, CELL)
+    expected = mapped(engine, scene, CELL, engine.margin)
+    assert mapped(engine, scene, 64, 20).tobytes() == expected.tobytes()
+    whole = mapped(tiny_engine(student, 64), scene, 64, engine.margin)
+    same = (np.abs(expected - whole).max(-1) < 1e-4)[scene.valid]
+    assert same.mean() > 0.99  # but for those at the edge of doubt
+
+
 def test_workers_change_no_byte(engine, scene):
     blocks = [cut(scene, row, column, CELL, CELL, 14) for row in (0, 16, 32) for column in (0, 16)]
     expected = [engine.probabilities(block, 14).tobytes() for block in blocks]
