@@ -757,7 +757,7 @@ def test_an_interruption_ends_with_130_and_leaves_everything(project, capsys, mo
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Scene, "read", interrupted)
+    monkeypatch.setattr(Scene, "read_into", interrupted)
     assert main(["classify", "-w", "work", "--out", "map.tif", "--overwrite"]) == 130
     assert "Traceback" not in capsys.readouterr().err
     assert contents(project) == before

@@ -70,9 +70,20 @@ class ArrayScene:
     def grid(self) -> Grid:
         return Grid(*self.block.valid.shape, Affine(2, 0, 500_000, 0, -2, 5_800_000), None)
 
-    def read(self, row: int, column: int, height: int, width: int) -> Block:
+    @property
+    def band_indices(self) -> range:
+        return range(len(self.block.hsi))
+
+    @property
+    def lidar_names(self) -> list[str]:
+        return [f"layer {number}" for number in range(len(self.block.lidar))]
+
+    def read_into(self, row: int, column: int, hsi: np.ndarray, lidar: np.ndarray) -> np.ndarray:
+        height, width = hsi.shape[1:]
         assert row >= 0 and column >= 0 and row + height <= self.grid.height and column + width <= self.grid.width
-        return Block(*(part[..., row : row + height, column : column + width] for part in self.block))
+        window = np.s_[..., row : row + height, column : column + width]
+        hsi[:], lidar[:] = self.block.hsi[window], self.block.lidar[window]
+        return self.block.valid[window]
 
 
 def random_block(height: int, width: int, bands: int = 3, layers: int = 1, seed: int = 0, gaps: float = 0.2) -> Block:
