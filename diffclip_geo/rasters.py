@@ -86,12 +86,14 @@ def open_for_tiles(path: Path) -> tuple[Raster, bool]:
     time when it leaves out its cache of blocks; but then some of the bands take it many times as long as all. TIFFs in
     strips are not read that way: the end of a file that was cut short would come as zeros, without an error.
 
+    Nor are files in archives or on servers, where many small reads are slow.
+
     Raises RasterError as `open_raster` does.
     """
     raster = open_raster(path)
     together = raster.count > 1 and raster.interleaving is Interleaving.pixel and raster.compression is None
     in_tiles = raster.driver == "GTiff" and raster.block_shapes[0][1] < raster.width
-    if not (in_tiles and together):
+    if not (in_tiles and together and path.is_file()):
         return raster, False
     raster.close()
     with gdal(GTIFF_DIRECT_IO="YES"):

@@ -1,3 +1,6 @@
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -32,6 +35,16 @@ def test_bands_are_read_at_a_time_where_they_are_stored_together(tmp_path, value
     dataset, together = open_for_tiles(path)
     with dataset:
         assert together is whole
+        assert np.array_equal(read_window(dataset, Window(7, 5, 50, 30)), values[:, 5:35, 7:57])
+
+
+def test_archives_are_read_through_the_cache(tmp_path, values):
+    path = write_raster(tmp_path / "image.tif", values, interleave="pixel", **BLOCKS)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.write(path, "image.tif")
+    dataset, together = open_for_tiles(Path(f"/vsizip/{tmp_path}/images.zip/image.tif"))
+    with dataset:
+        assert not together
         assert np.array_equal(read_window(dataset, Window(7, 5, 50, 30)), values[:, 5:35, 7:57])
 
 
