@@ -92,9 +92,9 @@ class FastEngine:
         around = 2 * self.margin
         window = np.s_[..., row : row + height + around, column : column + width + around]
         part = Block(block.hsi[window], block.lidar[window], block.valid[window])
-        found: list[Array] = self.session.run(
-            None, network_inputs(part, -(-height // _STEP) * _STEP + around, width + around)
-        )
+        rows = -(-height // _STEP) * _STEP
+        inputs = network_inputs(part, rows + around, width + around)
+        found: list[Array] = self.session.run(None, inputs)
         return found[0][:height]
 
     def save(self, workspace: Workspace, facts: Mapping[str, Any], scenes: Sequence[Scene]) -> None:

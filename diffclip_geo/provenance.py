@@ -14,9 +14,7 @@ import numpy as np
 
 # Facts that differ between two equal runs. They stay out of the TIFF, so that equal runs make equal bytes.
 _VARYING = ("created", "timings")
-_PIECE = (
-    16_000_000  # bytes hashed at a time: between two pieces other threads of Python get in line, and then take long
-)
+_PIECE = 16_000_000  # bytes hashed before other threads of Python get their turn
 
 
 def provenance_path(map_path: Path) -> Path:

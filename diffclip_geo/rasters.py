@@ -84,9 +84,8 @@ def open_for_tiles(path: Path) -> tuple[Raster, bool]:
 
     Tiles of a TIFF that holds the bands of a pixel together, and values as they are, GDAL reads in a quarter of the
     time when it leaves out its cache of blocks; but then some of the bands take it many times as long as all. TIFFs in
-    strips are not read that way: the end of a file that was cut short would come as zeros, without an error.
-
-    Nor are files in archives or on servers, where many small reads are slow.
+    strips are not read that way: the end of a file that was cut short would come as zeros, without an error. Nor are
+    files in archives or on servers, where many small reads are slow.
 
     Raises RasterError as `open_raster` does.
     """
