@@ -18,7 +18,7 @@ from .fast import inset, network_inputs, open_session
 from .normalisation import Array
 from .scenes import Block, inside
 from .sidebyside import one_thread
-from .student import ROWS, Refinement, Student, feature_model, view_rows, view_weights
+from .student import Refinement, Student, feature_model, view_rows, view_weights
 from .views import REACH, View
 
 HIDDEN = (64, 64)
@@ -80,7 +80,7 @@ class Teacher:
         probabilities = self.engine.probabilities(block, margin)
         near = inset(block, margin - REACH)
         height, width = near.valid.shape
-        inputs = network_inputs(near, -(-height // ROWS) * ROWS, width)
+        inputs = network_inputs(near)
         features = self.session.run(None, inputs)[0].reshape(
             -1, inputs["valid"].shape[0] - 2 * REACH, width - 2 * REACH
         )

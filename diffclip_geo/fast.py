@@ -19,10 +19,10 @@ from .scenes import Block, Scene, inside
 if TYPE_CHECKING:
     from .workspace import Workspace
 
+ROWS = 4  # of a block, whose spectra a student transforms at a time: they fit the cache
 CELL = 128  # pixels; all cells are computed at this size, whatever the tile
 LEAST_AGREEMENT = 0.95  # below it a map would be another one than that of the exact engine
 _MARGIN = 14  # pixels, as far as the widest Gaussian of the views reaches
-_STEP = 4  # rows that a student computes are a multiple of it, see `student.ROWS`
 _FIXED = 50_000_000  # bytes that libraries set aside for each thread
 _ERRORS_ONLY = 3
 
@@ -92,9 +92,7 @@ class FastEngine:
         around = 2 * self.margin
         window = np.s_[..., row : row + height + around, column : column + width + around]
         part = Block(block.hsi[window], block.lidar[window], block.valid[window])
-        rows = -(-height // _STEP) * _STEP
-        inputs = network_inputs(part, rows + around, width + around)
-        found: list[Array] = self.session.run(None, inputs)
+        found: list[Array] = self.session.run(None, network_inputs(part))
         return found[0][:height]
 
     def save(self, workspace: Workspace, facts: Mapping[str, Any], scenes: Sequence[Scene]) -> None:
@@ -150,15 +148,15 @@ def inset(block: Block, border: int) -> Block:
     return Block(block.hsi[window], block.lidar[window], block.valid[window])
 
 
-def network_inputs(block: Block, height: int, width: int) -> dict[str, Array]:
-    """What a student takes: a block brought to a size by invalid pixels below and to the right."""
+def network_inputs(block: Block) -> dict[str, Array]:
+    """What a student takes: a block brought to a multiple of `ROWS` rows by invalid ones below."""
     inputs = {"hsi": block.hsi, "valid": block.valid.astype(np.float32)}
     if len(block.lidar):
         inputs["lidar"] = block.lidar
-    missing = height - block.valid.shape[0], width - block.valid.shape[1]
-    if not any(missing):
+    missing = -len(block.valid) % ROWS
+    if not missing:
         return {name: np.ascontiguousarray(values) for name, values in inputs.items()}
-    below = ((0, missing[0]), (0, missing[1]))
+    below = ((0, missing), (0, 0))
     return {name: np.pad(values, ((0, 0),) * (values.ndim - 2) + below) for name, values in inputs.items()}
 
 

@@ -19,13 +19,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from .fast import ROWS
 from .kernel import Term
 from .kernel_heads import KernelHeads
 from .normalisation import CLIP, Array, ChannelTransform
 from .onnx_graph import Graph
 from .views import REACH, SCALES, View
 
-ROWS = 4  # of the image whose spectra are transformed at a time: they fit the cache
 PIECE = 512  # doubtful pixels whose kernels are computed at a time: their distances fit the cache
 
 

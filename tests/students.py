@@ -70,8 +70,8 @@ def tiny_engine(student: Student, cell: int = 16) -> FastEngine:
 
 
 def run(model: bytes, block: Block) -> np.ndarray:
-    """What a model makes of a whole block; its height is a multiple of `student.ROWS`."""
-    return open_session(model).run(None, network_inputs(block, *block.valid.shape))[0]
+    """What a model makes of a whole block; its height is a multiple of `fast.ROWS`."""
+    return open_session(model).run(None, network_inputs(block))[0]
 
 
 def cut(block: Block, row: int, column: int, height: int, width: int, margin: int) -> Block:
