@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from .classifier import Classifier
 from .engines import Engine
-from .fast import inset, network_inputs, open_session
+from .fast import network_inputs, open_session
 from .normalisation import Array
-from .scenes import Block, inside
+from .scenes import Block, inset, inside
 from .sidebyside import one_thread
 from .student import Refinement, Student, feature_model, view_rows, view_weights
 from .views import REACH, View

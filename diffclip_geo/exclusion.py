@@ -45,7 +45,6 @@ class TrainingGround:
         """The training pixels that `fewshot` recorded in a workspace. Raises WorkspaceError."""
         from .presets import Preset
         from .scenes import Scene
-        from .training import margin_of
         from .workspace import Workspace
 
         place = Workspace(folder)
@@ -56,7 +55,7 @@ class TrainingGround:
             raise WorkspaceError(folder, fault, "run `diffclip-geo fewshot` again, which writes it")
         scene, row, column, _ = read_training_pixels(place.training_pixels)
         grids = [Scene.from_dict(one).grid for one in facts["scenes"]]
-        side = 2 * margin_of(Preset.from_dict(facts["preset"])) + 1
+        side = Preset.from_dict(facts["preset"]).encoder.window
         return cls.around(grids, scene, row, column, side)
 
     def covers(self, grid: Grid, row: NDArray[np.integer], column: NDArray[np.integer]) -> NDArray[np.bool_]:

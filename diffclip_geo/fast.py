@@ -14,15 +14,15 @@ import onnxruntime
 from .classes import ClassTable
 from .jsonfiles import replacing
 from .normalisation import Array
-from .scenes import Block, Scene, inside
+from .scenes import Block, Scene, inset, inside
 
 if TYPE_CHECKING:
     from .workspace import Workspace
 
 ROWS = 4  # of a block, whose spectra a student transforms at a time: they fit the cache
-CELL = 128  # pixels; all cells are computed at this size, whatever the tile
+CELL = 192  # pixels; all cells are computed at this size, whatever the tile
 LEAST_AGREEMENT = 0.95  # below it a map would be another one than that of the exact engine
-_MARGIN = 14  # pixels, as far as the widest Gaussian of the views reaches
+_MARGIN = 30  # pixels, as far as the widest Gaussian of the views reaches
 _FIXED = 50_000_000  # bytes that libraries set aside for each thread
 _ERRORS_ONLY = 3
 
@@ -139,13 +139,6 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def inset(block: Block, border: int) -> Block:
-    """A block without its outer pixels."""
-    height, width = block.valid.shape
-    window = np.s_[..., border : height - border, border : width - border]
-    return Block(block.hsi[window], block.lidar[window], block.valid[window])
 
 
 def network_inputs(block: Block) -> dict[str, Array]:

@@ -29,7 +29,7 @@ class Similarity:
     metric: str
     gamma: float
     share: float = 1.0
-    equal_scales: bool = False  # every scale of the view counts alike, however coherent the scene is there
+    evenness: float = 0.0  # from 0, scales count as far as the scene is coherent there, to 1, all alike
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _left_out(inverse: NDArray, coefficients: NDArray, target: NDArray, group: N
 def _fit_term(similarity: Similarity, total: float, shots: Array, scene: Array, scales: int) -> Term:
     """Width and scales of a similarity, from the scene; its share as part of the `total` of all."""
     scale = np.ones(scene.shape[1], np.float32)
-    if similarity.equal_scales:
+    if similarity.evenness:
         variance = scene.var(0, dtype=np.float64).reshape(scales, -1).sum(1)
-        each = np.where(variance > 0, 1 / np.sqrt(np.where(variance > 0, variance, 1)), 0)
+        each = np.where(variance > 0, np.where(variance > 0, variance, 1) ** (-similarity.evenness / 2), 0)
         scale = np.repeat(each, scene.shape[1] // scales).astype(np.float32)
     seen = scene * scale
     if similarity.metric == "gaussian":

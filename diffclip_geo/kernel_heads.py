@@ -20,7 +20,7 @@ RECIPES = {
     "local_kernel": Recipe(
         (Similarity(BRIGHTNESS_FREE, "laplace", 1.0), Similarity(RAW, "laplace", 1.0, share=0.5)), ridge=0.1
     ),
-    "context_kernel": Recipe((Similarity(BRIGHTNESS_FREE, "laplace", 1.0, equal_scales=True),), ridge=0.1),
+    "context_kernel": Recipe((Similarity(BRIGHTNESS_FREE, "laplace", 1.0, evenness=0.75),), ridge=0.1),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +55,10 @@ class LabelledBlock:
     group: NDArray[np.int64]
 
 
-def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int) -> list[LabelledBlock]:
-    """The ground around labelled pixels, in blocks that hold little more than it."""
-    blocks = []
+def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int) -> Iterator[LabelledBlock]:
+    """The ground around labelled pixels, in blocks that hold little more than it, one after the other: those of many
+    scattered points would not fit into memory.
+    """
     for number, scene in enumerate(scenes):
         inside = pixels.scene == number
         tile = np.stack([pixels.row // SIDE, pixels.column // SIDE], 1)
@@ -69,5 +70,4 @@ def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int
             group = np.zeros_like(label)
             label[row - top, column - left] = pixels.label[here]
             group[row - top, column - left] = pixels.group[here]
-            blocks.append(LabelledBlock(read_with_margin(scene, top, left, *label.shape, margin), label, group))
-    return blocks
+            yield LabelledBlock(read_with_margin(scene, top, left, *label.shape, margin), label, group)

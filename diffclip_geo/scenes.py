@@ -70,6 +70,13 @@ def inside(pixels: NDArray, margin: int) -> NDArray:
     return pixels[margin : height - margin, margin : width - margin]
 
 
+def inset(block: Block, border: int) -> Block:
+    """A block without its outer pixels."""
+    height, width = block.valid.shape
+    window = np.s_[..., border : height - border, border : width - border]
+    return Block(block.hsi[window], block.lidar[window], block.valid[window])
+
+
 @dataclass(frozen=True)
 class Scene:
     """One image with its LiDAR, described by values only: cheap to copy, picklable, safe to read from many threads.

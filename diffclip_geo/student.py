@@ -24,7 +24,7 @@ from .kernel import Term
 from .kernel_heads import KernelHeads
 from .normalisation import CLIP, Array, ChannelTransform
 from .onnx_graph import Graph
-from .views import REACH, SCALES, View
+from .views import CUT, REACH, SCALES, View
 
 PIECE = 512  # doubtful pixels whose kernels are computed at a time: their distances fit the cache
 
@@ -194,7 +194,7 @@ def _mixing(transform: ChannelTransform) -> NDArray[np.float64]:
 
 def _smooth(graph: Graph, image: str, channels: int, scale: float) -> str:
     """Gaussian sum of each channel inside the margin; `[1, C, H, W]` → `[1, C, h, w]`."""
-    radius = int(4 * scale + 0.5)
+    radius = int(CUT * scale + 0.5)
     near = _cropped(graph, image, REACH - radius)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / scale) ** 2)
     kernel = np.tile(kernel / kernel.sum(), (channels, 1))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor
 from .classes import ClassTable
 from .classifier import Classifier
 from .conformal import HeldOutShots
-from .images import SceneStats
+from .images import Image, SceneStats
 from .kernel_heads import fit_kernel_heads, head_weights
 from .language import TrainingRecord, train_language_model
 from .nn.encoder import Encoder
 from .normalisation import Array
 from .presets import Preset
 from .sampling import LabelledBlock
-from .scenes import Block, inside
+from .scenes import Block, inset, inside
 from .temperature import map_temperature, softmax
 from .views import REACH, View
 from .windows import WindowSource
@@ -32,7 +33,7 @@ def train_classifier(
     encoder: Encoder,
     stats: SceneStats,
     views: Sequence[View],
-    labelled: Sequence[LabelledBlock],
+    labelled: Iterable[LabelledBlock],
     scene: Sequence[Block],
     margin: int,
     classes: ClassTable,
@@ -52,14 +53,12 @@ def train_classifier(
     comes from the scores that shots get when their polygon is left out. `head` and `text_vectors` are those of
     `train_language_model`.
     """
-    wanted = [(one.label > 0) & inside(one.block.valid, margin) for one in labelled]
-    label = np.concatenate([one.label[want] for one, want in zip(labelled, wanted, strict=True)]) - 1
-    group = np.concatenate([one.group[want] for one, want in zip(labelled, wanted, strict=True)])
     side = preset.encoder.window
-    shots = WindowSource(
-        [stats.normalise(one.block, margin) for one in labelled], side, [torch.from_numpy(want) for want in wanted]
-    )
-    unlabelled = WindowSource([stats.normalise(block, margin) for block in scene], side)
+    shown = [_Shown.of(one, stats, views, margin, side // 2) for one in labelled]
+    label = np.concatenate([one.label for one in shown])
+    group = np.concatenate([one.group for one in shown])
+    shots = WindowSource([one.image for one in shown], side, [torch.from_numpy(one.wanted) for one in shown])
+    unlabelled = WindowSource([window_image(stats, block, margin, side // 2) for block in scene], side)
     model, losses = train_language_model(
         encoder,
         shots,
@@ -80,16 +79,12 @@ def train_classifier(
     kept = _fair_sample(label, MOST_SHOTS, rng)
     mine: list[Array] = []
     pixels: list[Array] = []
-    for view in views:
+    for number, view in enumerate(views):
         everything = np.concatenate([view(block, margin) for block in scene])
         if not pixels:
             sample = np.sort(rng.permutation(len(everything))[:SCENE_SAMPLE])
         pixels.append(everything[sample])
-        shown = [
-            view(one.block, margin)[want[inside(one.block.valid, margin)]]
-            for one, want in zip(labelled, wanted, strict=True)
-        ]
-        mine.append(np.concatenate(shown)[kept])
+        mine.append(np.concatenate([one.features[number] for one in shown])[kept])
     scales = len(views[0].weights)
     kernels, far, near = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
     # The language model is not trained again without each shot: its share is taken to widen the scores as independent
@@ -99,6 +94,34 @@ def train_classifier(
     held_out = HeldOutShots.of(softmax(far / narrow), label[kept], group[kept])
     temperature = narrow * float(np.hypot(spread, blend.language)) / spread
     return Classifier(classes, stats, model, tuple(views), kernels, blend, temperature, held_out), losses
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What training sees of a labelled block."""
+
+    image: Image  # with the margin of a window
+    wanted: NDArray[np.bool_]  # labelled and valid, [h, w]
+    label: NDArray[np.int64]  # 0…K−1, [N]
+    group: NDArray[np.int64]  # [N]
+    features: tuple[Array, ...]  # [N, F] of each view
+
+    @classmethod
+    def of(cls, one: LabelledBlock, stats: SceneStats, views: Sequence[View], margin: int, radius: int) -> _Shown:
+        valid = inside(one.block.valid, margin)
+        wanted = (one.label > 0) & valid
+        return cls(
+            window_image(stats, one.block, margin, radius),
+            wanted,
+            one.label[wanted] - 1,
+            one.group[wanted],
+            tuple(view(one.block, margin)[wanted[valid]] for view in views),
+        )
+
+
+def window_image(stats: SceneStats, block: Block, margin: int, radius: int) -> Image:
+    """The image of a block that was read with `margin`, with no more of it than windows of this radius see."""
+    return stats.normalise(inset(block, margin - radius), radius)
 
 
 def margin_of(preset: Preset) -> int:

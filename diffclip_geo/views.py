@@ -15,8 +15,9 @@ from scipy.ndimage import gaussian_filter1d
 from .normalisation import Array, ChannelTransform, noise_whitening
 from .scenes import Block, inside
 
-SCALES = (1.0, 2.0, 3.5)  # standard deviations of the Gaussians, in pixels
-REACH = 14  # pixels: 4 standard deviations of the widest
+SCALES = (1.5, 4.0, 10.0)  # standard deviations of the Gaussians, in pixels
+CUT = 3.0  # standard deviations at which Gaussians end
+REACH = 30  # pixels: where the widest one ends
 LAG = 3.0  # coherence at a scale is read from the autocorrelation at this many standard deviations
 
 
@@ -82,8 +83,8 @@ def smooth(image: Array, valid: NDArray[np.bool_], scale: float) -> Array:
 
 
 def _gaussian(image: Array, scale: float) -> Array:
-    across: Array = gaussian_filter1d(image, scale, axis=0, mode="constant", truncate=4.0)
-    both: Array = gaussian_filter1d(across, scale, axis=1, mode="constant", truncate=4.0)
+    across: Array = gaussian_filter1d(image, scale, axis=0, mode="constant", truncate=CUT)
+    both: Array = gaussian_filter1d(across, scale, axis=1, mode="constant", truncate=CUT)
     return both
 
 

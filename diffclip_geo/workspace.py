@@ -19,7 +19,7 @@ from typing import Any
 from .errors import WorkspaceError
 from .jsonfiles import save_json
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

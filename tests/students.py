@@ -15,7 +15,7 @@ from diffclip_geo.views import REACH, SCALES, View
 BANDS, CLASSES = 6, 3
 
 
-def raster(height: int = 48, width: int = 40, layers: int = 1, seed: int = 0, gaps: float = 0.1) -> Block:
+def raster(height: int = 80, width: int = 72, layers: int = 1, seed: int = 0, gaps: float = 0.1) -> Block:
     """Smooth values with noise, glints that are clipped, and gaps; 0 there."""
     rng = np.random.default_rng(seed)
     row, column = np.mgrid[:height, :width]
@@ -36,7 +36,8 @@ def views_of(block: Block, components: int = 4) -> tuple[View, View]:
 def kernel_heads(views: tuple[View, ...], block: Block, seed: int = 0, shots: int = 12) -> KernelHeads:
     """All heads of the compact preset, on random shots."""
     rng = np.random.default_rng(seed)
-    seen = [view(block, REACH) for view in views]
+    whole = cut(block, 0, 0, *block.valid.shape, REACH)
+    seen = [view(whole, REACH) for view in views]
     chosen = rng.permutation(len(seen[0]))[:shots]
     label = np.arange(shots) % CLASSES
     mine = [one[chosen] for one in seen]

@@ -5,6 +5,7 @@ from tiny import tiny_preset
 
 from diffclip_geo import training
 from diffclip_geo.arrays import ArrayModel
+from diffclip_geo.views import REACH
 
 NAMES = ["tree", "road", "water"]
 
@@ -80,8 +81,10 @@ def test_the_seed_alone_decides(tmp_path, ground):
 def test_pixels_are_not_changed_by_what_lies_far_away(tmp_path, ground):
     images, _, labels = ground
     model = trained(tmp_path, images, labels)
-    long = tuple(np.concatenate([m, m[::-1], m]) for m in images)
-    _, short_probability = model.classify(images)
+    short = tuple(np.concatenate([m, m[::-1], m]) for m in images)
+    long = tuple(np.concatenate([m, m[::-1]]) for m in short)
+    assert len(short[0]) >= 5 + REACH
+    _, short_probability = model.classify(short)
     _, long_probability = model.classify(long)
     assert long_probability[:5] == pytest.approx(short_probability[:5], abs=1e-4, nan_ok=True)
 

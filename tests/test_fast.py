@@ -40,7 +40,12 @@ def mapped(engine: FastEngine, scene: Block, side: int, margin: int) -> np.ndarr
 def test_neither_tile_nor_margin_changes_a_byte(engine, scene):
     expected = mapped(engine, scene, CELL, engine.margin)
     assert np.isnan(expected[..., 0]).sum() == (~scene.valid).sum()
-    for side, margin in ((2 * CELL, engine.margin), (64, engine.margin), (CELL, engine.margin + 5), (64, 20)):
+    for side, margin in (
+        (2 * CELL, engine.margin),
+        (64, engine.margin),
+        (CELL, engine.margin + 5),
+        (64, engine.margin + 6),
+    ):
         assert mapped(engine, scene, side, margin).tobytes() == expected.tobytes()
 
 
@@ -49,19 +54,19 @@ def test_cells_at_the_end_of_a_scene_are_as_large_as_what_is_left():
     student = random_student(scene, 0.4)
     engine = tiny_engine(student, CELL)
     expected = mapped(engine, scene, CELL, engine.margin)
-    assert mapped(engine, scene, 64, 20).tobytes() == expected.tobytes()
+    assert mapped(engine, scene, 64, engine.margin + 6).tobytes() == expected.tobytes()
     whole = mapped(tiny_engine(student, 64), scene, 64, engine.margin)
     same = (np.abs(expected - whole).max(-1) < 1e-4)[scene.valid]
     assert same.mean() > 0.99  # but for those at the edge of doubt
 
 
 def test_workers_change_no_byte(engine, scene):
-    blocks = [cut(scene, row, column, CELL, CELL, 14) for row in (0, 16, 32) for column in (0, 16)]
-    expected = [engine.probabilities(block, 14).tobytes() for block in blocks]
+    blocks = [cut(scene, row, column, CELL, CELL, engine.margin) for row in (0, 16, 32) for column in (0, 16)]
+    expected = [engine.probabilities(block, engine.margin).tobytes() for block in blocks]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(5):
             assert [
-                one.tobytes() for one in pool.map(lambda block: engine.probabilities(block, 14), blocks)
+                one.tobytes() for one in pool.map(lambda block: engine.probabilities(block, engine.margin), blocks)
             ] == expected
 
 
@@ -95,14 +100,14 @@ from diffclip_geo.scenes import Block
 values = np.load({folder!r} + "/block.npz")
 model = open({folder!r} + "/student.onnx", "rb").read()
 engine = FastEngine.of(ClassTable(("a",) * 3, ((0, 0, 0),) * 3), Agreement(1, 1, 0), model, 16)
-found = engine.probabilities(Block(values["hsi"], values["lidar"], values["valid"]), 14)
+found = engine.probabilities(Block(values["hsi"], values["lidar"], values["valid"]), engine.margin)
 assert "torch" not in sys.modules, "torch takes seconds to import"
 print(hashlib.sha256(found.tobytes()).hexdigest())
 """
 
 
 def test_threads_change_no_byte_and_torch_is_not_imported(engine, scene, tmp_path):
-    block = cut(scene, 0, 0, 32, 32, 14)
+    block = cut(scene, 0, 0, 32, 32, engine.margin)
     np.savez(tmp_path / "block.npz", **block._asdict())
     (tmp_path / "student.onnx").write_bytes(engine.model)
     program = PROGRAM.format(tests=str(__file__).rpartition("/")[0], folder=str(tmp_path))
@@ -137,8 +142,8 @@ def test_a_student_is_read_back(engine, workspace, scenes, scene):
     found = FastEngine.load(workspace, scenes[:1])
     assert found is not None
     assert (found.classes, found.agreement, found.cell) == (engine.classes, engine.agreement, engine.cell)
-    block = cut(scene, 0, 0, 16, 16, 14)
-    assert found.probabilities(block, 14).tobytes() == engine.probabilities(block, 14).tobytes()
+    block = cut(scene, 0, 0, 16, 16, engine.margin)
+    assert found.probabilities(block, engine.margin).tobytes() == engine.probabilities(block, engine.margin).tobytes()
     assert json.loads((workspace.folder / "student.json").read_text())["seed"] == 3
 
 

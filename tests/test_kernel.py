@@ -6,7 +6,7 @@ from diffclip_geo import kernel
 from diffclip_geo.kernel import Recipe, Similarity, fit_kernel_ridge, gaussian_kernel, kernel_of, laplace_kernel
 
 GAUSSIAN = Recipe((Similarity(0, "gaussian", 0.5),), ridge=0.3)
-BOTH = Recipe((Similarity(0, "gaussian", 0.5), Similarity(1, "laplace", 1.0, 0.5, equal_scales=True)), ridge=0.1)
+BOTH = Recipe((Similarity(0, "gaussian", 0.5), Similarity(1, "laplace", 1.0, 0.5, evenness=1.0)), ridge=0.1)
 
 
 @pytest.fixture
@@ -36,6 +36,17 @@ def test_widths_are_those_of_the_scene_and_shares_add_up_to_one(shots):
     assert laplace.width == pytest.approx(cdist(scene[1] * laplace.scale, middle[None], "cityblock").mean(), rel=1e-4)
     assert kernel_of(fitted.terms, views)[np.diag_indices(30)] == pytest.approx(np.ones(30), rel=1e-4)
     assert gaussian.share == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("evenness", [0.0, 0.75, 1.0])
+def test_evenness_goes_from_the_shares_of_the_view_to_equal_ones(shots, evenness):
+    views, label, group, scene = shots
+    scene[0][:, 2:] *= 0.1
+    recipe = Recipe((Similarity(0, "laplace", 1.0, evenness=evenness),), ridge=0.1)
+    fitted, *_ = fit_kernel_ridge(recipe, views, label, group, 3, scene, scales=2)
+    before = scene[0].reshape(500, 2, 2).var(0).sum(1)
+    after = (scene[0] * fitted.terms[0].scale).reshape(500, 2, 2).var(0).sum(1)
+    assert after[0] / after[1] == pytest.approx((before[0] / before[1]) ** (1 - evenness), rel=1e-3)
 
 
 def test_a_scale_that_is_switched_off_stays_off(shots):

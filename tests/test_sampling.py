@@ -66,7 +66,7 @@ def test_labelled_blocks_hold_every_label_once_with_the_ground_around_it(monkeyp
     monkeypatch.setattr(sampling, "SIDE", 8)
     blocks = [random_block(30, 20, seed=1), random_block(9, 9, seed=2)]
     pixels = labelled([0, 0, 0, 0, 1], [0, 2, 3, 29, 8], [0, 5, 9, 19, 8], [1, 2, 3, 2, 1], [7, 8, 9, 10, 11])
-    read = labelled_blocks([ArrayScene(block) for block in blocks], pixels, 2)
+    read = list(labelled_blocks([ArrayScene(block) for block in blocks], pixels, 2))
     assert sum(one.label.size for one in read) <= 2 * 8 * 8  # no more ground than is needed
     found = []
     for one in read:

@@ -32,7 +32,7 @@ from ..workspace import Workspace
 
 SAMPLE = 20_000  # pixels that the teacher classifies: some 20 seconds on two CPU cores
 PARTS = {"held out": 0.15, "validation": 0.15, "training": 0.7}  # shares of them
-SIDE = 8  # of the cells in which they are drawn: small, so that they see much of the scene
+SIDE = 12  # of the cells in which they are drawn: small, so that they see much of the scene
 VIEW_SAMPLE = 2**14  # pixels to learn views from, when the classifier has none
 COMPONENTS = 20  # of such a view
 
@@ -115,8 +115,8 @@ def distil(
     cells = (*sample.training, *sample.validation, *sample.held_out)
     lesson = partial(_lesson, teacher, scenes, margin)
     workers = workers or cores()
-    with (
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(max(1, cores() // workers),)) as pool,
+    with (  # on one thread each, whatever their number: how sums are rounded depends on it
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         tqdm(total=len(cells), desc="distil", unit="cell", disable=not progress) as bar,
     ):
         lessons = []

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 
-import numpy as np
-
 from .. import __version__
 from ..classifier import empty_encoder, save_classifier
 from ..devices import pick_device
@@ -24,8 +22,8 @@ from ..merging import merge_labels
 from ..plots import plot_losses, write_columns
 from ..presets import Preset
 from ..prompts import class_prompts, load_texts
-from ..sampling import LabelledBlock, labelled_blocks, sample_blocks
-from ..scenes import Scene, inside
+from ..sampling import labelled_blocks, sample_blocks
+from ..scenes import Scene
 from ..tensorfiles import file_hash, load_tensors
 from ..text_weights import clip_text_embeddings
 from ..training import margin_of, train_classifier
@@ -124,19 +122,18 @@ def fewshot(
         pixels = pixels.sample(shots, seed)
     if say:
         say(pixels.table())
+    count = _count(pixels, files[0])
     descriptions = class_prompts(pixels.classes.names, prompt, load_texts(texts))
     weights = None if text_weights is None else Path(text_weights)
     vectors = None if weights is None else clip_text_embeddings(weights, descriptions)
     encoder = empty_encoder(preset, facts["channels"])
     encoder.load_state_dict(load_tensors(place.encoder))
     margin = margin_of(preset)
-    labelled = labelled_blocks(scenes, pixels, margin)
-    count = _count_valid(labelled, margin, pixels, files[0], say)
     classifier, losses = train_classifier(
         encoder,
         stats,
         [View.from_dict(one) for one in facts["views"]],
-        labelled,
+        labelled_blocks(scenes, pixels, margin),
         sample_blocks(scenes, margin, budget=SCENE_SAMPLE, seed=seed),
         margin,
         pixels.classes,
@@ -193,22 +190,10 @@ def _read_further(path: Path, grids: Sequence[Grid], class_field: str | None) ->
     return read_labels(path, grids)
 
 
-def _count_valid(
-    labelled: Sequence[LabelledBlock],
-    margin: int,
-    pixels: LabelledPixels,
-    labels: Path,
-    say: Callable[[str], None] | None,
-) -> list[int]:
-    """Labelled pixels with data, per class. Raises LabelError when a class has none, or there is only one class."""
-    names = pixels.classes.names
-    if len(names) < 2:
-        raise LabelError(labels, f"has one class only ({names[0]})", "label at least two classes")
-    found = [one.label[inside(one.block.valid, margin)] for one in labelled]
-    count = np.bincount(np.concatenate([f.ravel() for f in found]), minlength=len(names) + 1)[1:]
-    if not count.all():
-        lost = names[int(np.flatnonzero(count == 0)[0])]
+def _count(pixels: LabelledPixels, labels: Path) -> list[int]:
+    """Pixels per class. Raises LabelError when a class has none."""
+    count = [int((pixels.label == label).sum()) for label in range(1, len(pixels.classes) + 1)]
+    if 0 in count:
+        lost = pixels.classes.names[count.index(0)]
         raise LabelError(labels, f"class {lost!r} has no pixel with data", "label it elsewhere or drop it")
-    if say and count.sum() < len(pixels.label):
-        say(f"{len(pixels.label) - count.sum()} labelled pixels lie on nodata and are left out.")
-    return [int(c) for c in count]
+    return count

@@ -21,7 +21,7 @@ from ..pretraining import Checkpoint, LossRecord, pretrain_windows, restore_samp
 from ..sampling import sample_blocks
 from ..scenes import Paths, Scene, agree, find_scenes
 from ..tensorfiles import save_tensors
-from ..training import fit_views, margin_of
+from ..training import fit_views, margin_of, window_image
 from ..windows import WindowSource
 from ..workspace import Workspace
 
@@ -112,7 +112,8 @@ def pretrain(
     blocks = sample_blocks(scenes, margin, seed=seed)
     stats = SceneStats.fit(blocks, components=settings.input.components)
     views = fit_views(blocks, margin, settings)
-    source = WindowSource([stats.normalise(block, margin) for block in blocks], settings.encoder.window)
+    side = settings.encoder.window
+    source = WindowSource([window_image(stats, block, margin, side // 2) for block in blocks], side)
     place.create()
     described = [one.to_dict() for one in scenes]
     fingerprint = {"scenes": described, "preset": settings.to_dict(), "seed": seed, "version": __version__}

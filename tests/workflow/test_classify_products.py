@@ -108,9 +108,13 @@ def test_measure_is_in_the_tags(trained: Trained, plain: Path, tmp_path: Path) -
 def test_training_pixels_are_recorded_and_left_out(
     trained: Trained, plain: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(LabelError, match="no labelled pixel outside the training windows"):
-        evaluate(plain, trained.truth, exclude_training=trained.workspace)  # they cover this small scene
-    monkeypatch.setattr("diffclip_geo.training.margin_of", lambda preset: 2)
+    with monkeypatch.context() as wide:
+        around = TrainingGround.around
+        wide.setattr(
+            TrainingGround, "around", lambda grids, scene, row, column, _: around(grids, scene, row, column, 99)
+        )
+        with pytest.raises(LabelError, match="no labelled pixel outside the training windows"):
+            evaluate(plain, trained.truth, exclude_training=trained.workspace)  # they cover this small scene
     ground = TrainingGround.of_workspace(trained.workspace)
     assert len(trained.classes) <= ground.pixels <= 3 * len(trained.classes) and ground.side == 5
     assert main(["evaluate", str(plain), str(trained.truth), "--exclude-training", "-w", str(trained.workspace)]) == 0
