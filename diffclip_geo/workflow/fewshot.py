@@ -192,7 +192,7 @@ def _read_further(path: Path, grids: Sequence[Grid], class_field: str | None) ->
 
 def _count(pixels: LabelledPixels, labels: Path) -> list[int]:
     """Pixels per class. Raises LabelError when a class has none."""
-    count = [int((pixels.label == label).sum()) for label in range(1, len(pixels.classes) + 1)]
+    count: list[int] = pixels.counts().tolist()
     if 0 in count:
         lost = pixels.classes.names[count.index(0)]
         raise LabelError(labels, f"class {lost!r} has no pixel with data", "label it elsewhere or drop it")
