@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from .classes import ClassTable
 from .jsonfiles import replacing
 from .normalisation import Array
 from .scenes import Block, Scene, inset, inside
+from .scratch import scratch
 
 if TYPE_CHECKING:
     from .workspace import Workspace
@@ -63,11 +65,11 @@ class FastEngine:
 
     @property
     def side(self) -> int:
-        """Larger tiles read less context twice, smaller ones keep more workers busy."""
-        return 2 * self.cell
+        """That of a cell: larger tiles share more context, but leave workers idle at the end and take more memory."""
+        return self.cell
 
     def memory(self, channels: int, side: int) -> int:
-        """Bytes: the tile in some three copies while it is read, and one cell with what is computed of it."""
+        """Bytes: the tile in some three copies, and one cell with what is computed of it."""
         read = 3 * 4 * (channels + 1) * (side + 2 * self.margin) ** 2
         return _FIXED + read + 4 * (2 * channels + 800) * (self.cell + 2 * self.margin) ** 2
 
@@ -142,15 +144,24 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
 
 
 def network_inputs(block: Block) -> dict[str, Array]:
-    """What a student takes: a block brought to a multiple of `ROWS` rows by invalid ones below."""
-    inputs = {"hsi": block.hsi, "valid": block.valid.astype(np.float32)}
+    """What a student takes: a block brought to a multiple of `ROWS` rows by invalid ones below. The thread uses the
+    memory for its next block, too.
+    """
+    inputs: dict[str, NDArray] = {"hsi": block.hsi, "valid": block.valid}
     if len(block.lidar):
         inputs["lidar"] = block.lidar
-    missing = -len(block.valid) % ROWS
-    if not missing:
-        return {name: np.ascontiguousarray(values) for name, values in inputs.items()}
-    below = ((0, missing), (0, 0))
-    return {name: np.pad(values, ((0, 0),) * (values.ndim - 2) + below) for name, values in inputs.items()}
+    return {name: _whole_rows(f"{name} of a cell", values) for name, values in inputs.items()}
+
+
+def _whole_rows(name: str, values: NDArray) -> Array:
+    """`[…, h, w]` in one piece, with rows of 0 below to a multiple of `ROWS`."""
+    *channels, height, width = values.shape
+    missing = -height % ROWS
+    if not missing and values.flags.c_contiguous and values.dtype == np.float32:
+        return values
+    whole: Array = scratch(name, (*channels, height + missing, width))
+    whole[..., :height, :], whole[..., height:, :] = values, 0
+    return whole
 
 
 def _teacher(workspace: Workspace) -> str:

@@ -165,8 +165,10 @@ def files_of(path: Path) -> list[Path]:
     return [path, *listed_tiles(path)] if path.suffix.lower() in LIST_ENDINGS else [file_of(path)]
 
 
-def read_window(dataset: Raster, window: Window, bands: list[int] | None = None) -> NDArray[np.generic]:
-    """Raw values [B, h, w] of a window; `bands` counts from 1.
+def read_window(
+    dataset: Raster, window: Window, bands: list[int] | None = None, out: NDArray[np.generic] | None = None
+) -> NDArray[np.generic]:
+    """Raw values [B, h, w] of a window, in `out` if it is given; `bands` counts from 1.
 
     Raises
     ------
@@ -175,12 +177,42 @@ def read_window(dataset: Raster, window: Window, bands: list[int] | None = None)
     """
     with gdal(**_reading(dataset)):
         try:
-            values: NDArray[np.generic] = dataset.read(bands, window=window)
+            values: NDArray[np.generic] = dataset.read(bands, out, window=window)
         except RasterioError as error:
             row, column, name = int(window.row_off), int(window.col_off), name_of(dataset)
             fault = f"cannot be read at row {row}, column {column} ({_reason(error, name)})"
             raise RasterError(name, fault, "the file seems damaged or cut short: copy or write it again") from error
     return values
+
+
+def read_thinned(dataset: Raster, bands: list[int], height: int, width: int) -> NDArray[np.generic]:
+    """Raw values [B, height, width] of bands (from 1) over the whole raster, each the nearest pixel's.
+
+    Line by line, as GDAL reads, every line would fetch a whole row of stored blocks with all their bands, when these do
+    not fit its cache together: so each block is read once, unless smaller copies (overviews) are stored, too.
+    """
+    high, wide = dataset.block_shapes[0]
+    with gdal():
+        if wide >= dataset.width or dataset.overviews(1):
+            values: NDArray[np.generic] = dataset.read(bands, out_shape=(len(bands), height, width))
+            return values
+        thinned = np.empty((len(bands), height, width), dataset.dtypes[0])
+        for top, rows in _nearest(height, dataset.height, high):
+            for left, columns in _nearest(width, dataset.width, wide):
+                size = min(wide, dataset.width - left), min(high, dataset.height - top)
+                block = dataset.read(bands, window=Window(left, top, *size))
+                thinned[:, rows[0][:, None], columns[0]] = block[:, rows[1][:, None], columns[1]]
+    return thinned
+
+
+def _nearest(count: int, length: int, block: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Where each block begins that is needed to thin `length` pixels to `count`; with the numbers of the thinned pixels
+    and, below them, of their pixels in the block, [2, n].
+    """
+    pixel = (2 * np.arange(count) + 1) * length // (2 * count)
+    for first in np.unique(pixel // block * block).tolist():
+        mine = np.flatnonzero(pixel // block * block == first)
+        yield first, np.stack([mine, pixel[mine] - first])
 
 
 def is_nodata(values: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:

@@ -39,12 +39,14 @@ from .rasters import (
     name_of,
     open_for_tiles,
     open_raster,
+    read_thinned,
     read_window,
     reflectance_divisor,
     sample_windows,
     source_of,
 )
 from .resampling import crop_to, interpolated, pixels_per_pixel
+from .scratch import scratch
 
 if TYPE_CHECKING:
     from .masks import Mask
@@ -135,9 +137,9 @@ class Scene:
         hsi_path = data_file(Path(hsi))
         lidar_paths = tuple(data_file(Path(path)) for path in lidar)
         mask_path = None if mask is None else data_file(Path(mask))
-        with open_raster(hsi_path) as dataset:
-            place, notes = _grid(hsi_path, dataset, lidar_paths)
-            bands = _survey(dataset, read_bands(dataset, bad_bands))
+        with _Image.open(hsi_path) as image:
+            place, notes = _grid(hsi_path, image.raster, lidar_paths)
+            bands = _survey(image, read_bands(image.raster, bad_bands))
         image_grid = None
         if grid == "lidar":
             image_grid = place
@@ -228,21 +230,22 @@ class Scene:
         valid = np.ones(shape, bool) if files.mask is None else files.mask.covers(window)
         if valid.any() and self.image_grid is None:
             index = self.band_indices[len(self.band_indices) // 2]
-            valid &= ~_missing(files.bands(window, [index])[0], files.hsi.nodatavals[index])
-            own = mask_window(files.hsi, window)
+            image = files.image
+            valid &= ~_missing(image.bands(window, [index])[0], image.raster.nodatavals[index])
+            own = mask_window(image.raster, window)
             valid &= True if own is None else own
         return valid
 
     @property
     def bands_apart(self) -> bool:
         """Whether one band of the image is read in less time than all."""
-        return not _open_files.of(self).whole
+        return not _open_files.of(self).image.whole
 
     def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
         """Bands of the image (from 0) thinned to [N, height, width] over the whole grid; NaN is nodata."""
-        with open_raster(self.hsi_path) as image, gdal():
+        with gdal(GTIFF_VIRTUAL_MEM_IO="YES"), open_raster(self.hsi_path) as image:  # for single bands among many
             dataset = image if self.image_grid is None else on_grid(image, self.grid, "nearest", image.nodata)
-            read: Any = dataset.read([index + 1 for index in indices], out_shape=(len(indices), height, width))
+            read: Any = read_thinned(dataset, [index + 1 for index in indices], height, width)
             values = np.where(is_nodata(read, dataset.nodata), np.nan, read).astype(np.float32)
             values[:, _padding(read, dataset)] = np.nan
         return values
@@ -329,11 +332,11 @@ class Scene:
     def _read_image(self, files: _Files, window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Fill `out` [B, h, w] with the spectra of a window of the grid; return which pixels are valid, [h, w]."""
         if self.image_grid is None:
-            return _read_hsi(files, self.band_indices, window, out)
+            return _read_hsi(files.image, self.band_indices, window, out)
 
         def read(there: Window) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
             spectra = np.empty((len(out), there.height, there.width), np.float32)
-            return spectra, _read_hsi(files, self.band_indices, there, spectra)
+            return spectra, _read_hsi(files.image, self.band_indices, there, spectra)
 
         out[:], valid = interpolated(self.grid, self.image_grid, window, read, len(out))
         return valid
@@ -440,24 +443,42 @@ def find_scenes(hsi: Paths, lidar: Paths = ()) -> list[tuple[Path, list[Path]]]:
 
 
 @dataclass(frozen=True)
+class _Image:
+    """An open image, to be used in a ``with`` block or closed."""
+
+    raster: Raster
+    whole: bool  # all bands are to be read at a time
+
+    @classmethod
+    def open(cls, path: Path) -> _Image:
+        return cls(*open_for_tiles(path))
+
+    def __enter__(self) -> _Image:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self.raster.close()
+
+    def bands(self, window: Window, indices: Sequence[int]) -> Sequence[NDArray[np.generic]]:
+        """Raw values of bands (from 0), [h, w] each; those of the call before may be gone."""
+        if self.whole:
+            shape = self.raster.count, window.height, window.width
+            raw = read_window(self.raster, window, out=scratch("bands of a pixel", shape, self.raster.dtypes[0]))
+            return [raw[index] for index in indices]
+        return list(read_view(self.raster, window, [index + 1 for index in indices]))
+
+
+@dataclass(frozen=True)
 class _Files:
     """The open datasets of a scene in one thread."""
 
-    hsi: Raster
-    whole: bool  # all bands of the image are to be read at a time
+    image: _Image
     lidar: tuple[Raster, ...]
     mask: Mask | None
     sources: tuple[Raster, ...]  # what the views in `lidar` read from
 
-    def bands(self, window: Window, indices: Sequence[int]) -> Sequence[NDArray[np.generic]]:
-        """Raw values of bands (from 0) of the image, [h, w] each."""
-        if self.whole:
-            raw = read_view(self.hsi, window)
-            return [raw[index] for index in indices]
-        return list(read_view(self.hsi, window, [index + 1 for index in indices]))
-
     def close(self) -> None:
-        for dataset in (*self.lidar, self.mask, *self.sources, self.hsi):
+        for dataset in (*self.lidar, self.mask, *self.sources, self.image.raster):
             if dataset is not None:
                 dataset.close()
 
@@ -482,7 +503,8 @@ _open_files = _OpenFiles()
 
 
 def _open_scene(scene: Scene) -> _Files:
-    hsi, whole = open_for_tiles(scene.hsi_path)
+    image = _Image.open(scene.hsi_path)
+    hsi = image.raster
     if (hsi.height, hsi.width, hsi.count) != (*(scene.image_grid or scene.grid).shape, len(scene.bands)):
         fault = (
             f"is now {hsi.height}×{hsi.width} with {hsi.count} bands, and was another raster when the scene was opened"
@@ -499,7 +521,7 @@ def _open_scene(scene: Scene) -> _Files:
             scene.hsi_path, "its LiDAR rasters have changed since it was opened", "start again from pretrain"
         )
     mask = None if scene.mask_path is None else _open_mask(scene.mask_path, scene.grid)
-    return _Files(hsi, whole, lidar, mask, tuple(sources))
+    return _Files(image, lidar, mask, tuple(sources))
 
 
 def _open_mask(path: Path, grid: Grid) -> Mask:
@@ -509,9 +531,9 @@ def _open_mask(path: Path, grid: Grid) -> Mask:
     return open_mask(path, grid)
 
 
-def _read_hsi(files: _Files, indices: Sequence[int], window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _read_hsi(image: _Image, indices: Sequence[int], window: Window, out: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Fill `out` [B, h, w] with scaled values; return which pixels are valid [h, w]."""
-    dataset, raw = files.hsi, files.bands(window, indices)
+    dataset, raw = image.raster, image.bands(window, indices)
     valid, nodata = ~_padding(raw, dataset), dataset.nodatavals
     for layer, band, index in zip(out, raw, indices, strict=True):  # one after the other: they fit the cache
         valid &= ~_missing(band, nodata[index])
@@ -566,8 +588,7 @@ def _padding(raw: Sequence[NDArray[np.generic]], dataset: Raster) -> NDArray[np.
 def _scaling(dataset: Raster, indices: Sequence[int]) -> tuple[NDArray[np.float32] | None, NDArray[np.float32]]:
     """Per band scale (None: nothing to do) and offset, of GDAL and of ENVI's "reflectance scale factor" (a divisor)."""
     dataset = source_of(dataset)
-    scale = np.array([dataset.scales[index] for index in indices], np.float64)
-    offset = np.array([dataset.offsets[index] for index in indices], np.float64)
+    scale, offset = (np.array(every, np.float64)[list(indices)] for every in (dataset.scales, dataset.offsets))
     divisor = reflectance_divisor(dataset)
     scale, offset = scale / divisor, offset / divisor
     if np.all(scale == 1) and np.all(offset == 0):
@@ -635,7 +656,7 @@ def _grid(path: Path, dataset: Raster, lidar: Sequence[Path]) -> tuple[Grid, lis
     return grid, []
 
 
-def _survey(dataset: Raster, bands: Bands) -> Bands:
+def _survey(image: _Image, bands: Bands) -> Bands:
     """Drop bands without data and constant bands, judged on sampled windows (all pixels of a small image).
 
     Raises
@@ -643,9 +664,8 @@ def _survey(dataset: Raster, bands: Bands) -> Bands:
     RasterError
         The image holds nodata only, or every band is constant.
     """
-    path = Path(name_of(dataset))
-    nodata = [dataset.nodatavals[index] for index in bands.kept]
-    pixels, missing = _sample(dataset, bands.kept, nodata)
+    path = Path(name_of(image.raster))
+    pixels, missing = _sample(image, bands.kept.tolist())
     if not pixels.size:
         raise RasterError(path, "holds nodata in every pixel", "give an image with data")
     empty = missing.all(axis=1)
@@ -660,11 +680,9 @@ def _survey(dataset: Raster, bands: Bands) -> Bands:
     return bands.drop(kept[empty], "nodata").drop(kept[constant], "constant")
 
 
-def _sample(
-    dataset: Raster, kept: NDArray[np.int64], nodata: Sequence[float | None]
-) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+def _sample(image: _Image, indices: Sequence[int]) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Spectra [B, N] outside padding, from sampled windows (else from anywhere), and which values miss in them."""
-    indices = [int(index) + 1 for index in kept]
+    dataset, nodata = image.raster, image.raster.nodatavals
     windows = sample_windows(dataset.height, dataset.width)
     found, found_missing = [], []
     for last, group in (
@@ -672,8 +690,8 @@ def _sample(
         (True, all_windows(dataset.height, dataset.width, side=_SCANNED)),
     ):
         for window in group:
-            raw = read_window(dataset, window, indices).reshape(len(indices), -1)
-            missing = np.stack([_missing(band, value) for band, value in zip(raw, nodata, strict=True)])
+            raw = np.stack(image.bands(window, indices)).reshape(len(indices), -1)
+            missing = np.stack([_missing(band, nodata[index]) for band, index in zip(raw, indices, strict=True)])
             inside = ~missing.all(axis=0) & ~_padding(list(raw), dataset)
             if inside.any():
                 found.append(raw[:, inside])

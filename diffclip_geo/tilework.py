@@ -65,7 +65,7 @@ class TileWork:
         if self.scene.bands_apart and not self.scene.may_be_valid(*tile).any():
             return None
         engine = self.engine.load()
-        block = read_with_margin(self.scene, *tile, engine.margin)
+        block = read_with_margin(self.scene, *tile, engine.margin, again=True)
         valid = inside(block.valid, engine.margin)
         if not valid.any():
             return None

@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from diffclip_geo.errors import RasterError
 from diffclip_geo.margins import read_with_margin
-from diffclip_geo.rasters import open_for_tiles, read_window
+from diffclip_geo.rasters import open_for_tiles, open_raster, read_thinned, read_window
 from diffclip_geo.scenes import Scene
 
 BLOCKS = {"tiled": True, "blockxsize": 16, "blockysize": 16}
@@ -46,6 +46,18 @@ def test_archives_are_read_through_the_cache(tmp_path, values):
     with dataset:
         assert not together
         assert np.array_equal(read_window(dataset, Window(7, 5, 50, 30)), values[:, 5:35, 7:57])
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+@pytest.mark.parametrize("shape", [(40, 60), (39, 7), (3, 59), (1, 1), (13, 20)])
+def test_a_thinned_raster_holds_the_pixels_nearest_to_the_middle_of_its_own(tmp_path, values, interleave, shape):
+    tiled = write_raster(tmp_path / "tiled.tif", values, interleave=interleave, **BLOCKS)
+    lines = write_raster(tmp_path / "lines.tif", values, interleave=interleave)  # which GDAL thins
+    rows, columns = (((np.arange(n) + 0.5) * size / n).astype(int) for n, size in zip(shape, (40, 60), strict=True))
+    for path in (tiled, lines):
+        with open_raster(path) as dataset:
+            thinned = read_thinned(dataset, [4, 2], *shape)
+        assert np.array_equal(thinned, values[[3, 1]][:, rows[:, None], columns])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int16"])

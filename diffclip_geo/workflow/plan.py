@@ -125,9 +125,9 @@ def _sides(engine: Engine, wanted: int | None) -> Iterator[int]:
         yield -(-wanted // engine.cell) * engine.cell
         return
     side = engine.side
-    while side >= max(SMALLEST, engine.cell):
+    yield side
+    while (side := side // 2 // engine.cell * engine.cell) >= max(SMALLEST, engine.cell):
         yield side
-        side = side // 2 // engine.cell * engine.cell
 
 
 def _blocks(scene: Scene, side: int) -> tuple[int, int]:

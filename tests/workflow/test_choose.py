@@ -15,7 +15,7 @@ from diffclip_geo.cli.main import main
 from trained import Trained
 
 from diffclip_geo.errors import OptionError
-from diffclip_geo.fast import Agreement, FastEngine
+from diffclip_geo.fast import CELL, Agreement, FastEngine
 from diffclip_geo.scenes import Scene
 from diffclip_geo.workflow import choose
 from diffclip_geo.workflow.classify import classify, classify_scenes
@@ -141,7 +141,7 @@ def test_neither_tile_nor_workers_change_a_byte_of_the_fast_engine(taught: Path,
 def test_a_dry_run_times_both_engines(trained: Trained, taught: Path) -> None:
     told: list[str] = []
     exact, fast = forecast_scenes("map.tif", workspace=taught, say=told.append)
-    assert (exact.engine, fast.engine) == ("exact", "fast") and fast.plan.tiles.side % 128 == 0
+    assert (exact.engine, fast.engine) == ("exact", "fast") and fast.plan.tiles.side % CELL == 0
     assert [line.split()[0] for line in told[1:4]] == ["exact", "fast", "files"]
     forecast_scenes("map.tif", workspace=trained.workspace, say=told.append)
     assert "no student for this yet" in told[-2]
