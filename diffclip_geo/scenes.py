@@ -243,7 +243,7 @@ class Scene:
 
     def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
         """Bands of the image (from 0) thinned to [N, height, width] over the whole grid; NaN is nodata."""
-        with gdal(GTIFF_VIRTUAL_MEM_IO="YES"), open_raster(self.hsi_path) as image:  # for single bands among many
+        with gdal(), open_raster(self.hsi_path) as image:
             dataset = image if self.image_grid is None else on_grid(image, self.grid, "nearest", image.nodata)
             read: Any = read_thinned(dataset, [index + 1 for index in indices], height, width)
             values = np.where(is_nodata(read, dataset.nodata), np.nan, read).astype(np.float32)
