@@ -91,19 +91,18 @@ def assemble(
     """
     give_back()
     path, scene = job.label_path, job.scene
-    with ThreadPoolExecutor(1) as aside:
+    sure = confidence_path(path)
+    with FileSet(path, overwrite=overwrite) as files, ThreadPoolExecutor(1) as aside:
         aside.submit(get_ready_to_draw)
         composite = aside.submit(rgb_composite, scene)
         facts = _facts(job, journal)
-    tags, sure = provenance_tags(facts), confidence_path(path)
-    with FileSet(path, overwrite=overwrite) as files:
         with MapWriters(
             path,
             scene.grid,
             job.classes,
             job.products,
             MEASURES[job.layers.confidence][1],
-            tags,
+            provenance_tags(facts),
             {MEASURE_TAG: job.layers.confidence},
             files,
         ) as maps:
