@@ -408,6 +408,21 @@ def agree(scenes: Sequence[Scene]) -> list[Scene]:
     return [scene.matching(common) for scene in scenes]
 
 
+def notes_of(scenes: Sequence[Scene]) -> list[str]:
+    """The notes of all scenes; what is said of several files is said once."""
+    named: dict[str, list[str]] = {}
+    for note in dict.fromkeys(note for scene in scenes for note in scene.notes):
+        name, _, text = note.partition(": ")
+        named.setdefault(text, []).append(name)
+    return [f"{_and_others(names)}: {text}" for text, names in named.items()]
+
+
+def _and_others(names: Sequence[str]) -> str:
+    if len(names) <= 2:
+        return " and ".join(names)
+    return f"{names[0]} and {len(names) - 1} others"
+
+
 def find_scenes(hsi: Paths, lidar: Paths = ()) -> list[tuple[Path, list[Path]]]:
     """Pair images with their LiDAR rasters: [(image, [LiDAR, …]), …].
 

@@ -15,7 +15,7 @@ from rasterio.warp import transform as reproject_points
 from diffclip_geo import scenes
 from diffclip_geo.errors import DiffClipGeoError, RasterError
 from diffclip_geo.grid import Grid
-from diffclip_geo.scenes import Scene, agree, find_scenes
+from diffclip_geo.scenes import Scene, agree, find_scenes, notes_of
 
 WHOLE = (0, 0, 12, 10)
 
@@ -554,3 +554,15 @@ def test_all_idtrees_plots_agree():
     scenes = agree([Scene.open(hsi, lidar) for hsi, lidar in pairs[:12]])
     assert {len(scene.band_indices) for scene in scenes} == {369}
     assert all(scene.read(0, 0, 20, 20).valid.all() for scene in scenes)
+
+
+def test_what_is_said_of_many_files_is_said_once(tmp_path):
+    image = write_raster(tmp_path / "image.tif", spectra(3, 8, 8))
+    layers = [write_raster(tmp_path / f"{name}.tif", spectra(1, 8, 8)) for name in "abcd"]
+    scenes = [Scene.open(image, layers[:2]), Scene.open(image, layers[1:2]), Scene.open(image, layers[1:])]
+    assert notes_of(scenes[1:2]) == ["b.tif: same grid, read as it is"]
+    assert notes_of(scenes[:2]) == ["a.tif and b.tif: same grid, read as it is"]
+    assert notes_of(scenes) == ["a.tif and 3 others: same grid, read as it is"]
+    coarse = write_raster(tmp_path / "coarse: 2.tif", spectra(1, 4, 4), NORTH_UP * Affine.scale(2))
+    one, other = notes_of([Scene.open(image, [layers[0], coarse])])
+    assert one == "a.tif: same grid, read as it is" and other.startswith("coarse: 2.tif: ")

@@ -19,7 +19,7 @@ from ..plots import plot_losses, plot_restorations, write_columns
 from ..presets import load_preset
 from ..pretraining import Checkpoint, LossRecord, pretrain_windows, restore_samples
 from ..sampling import sample_blocks
-from ..scenes import Paths, Scene, agree, find_scenes
+from ..scenes import Paths, Scene, agree, find_scenes, notes_of
 from ..tensorfiles import save_tensors
 from ..training import fit_views, margin_of, window_image
 from ..windows import WindowSource
@@ -105,9 +105,8 @@ def pretrain(
         ]
     )
     if say:
-        for one in scenes:
-            for note in one.notes:
-                say(note)
+        for note in notes_of(scenes):
+            say(note)
     margin = margin_of(settings)
     blocks = sample_blocks(scenes, margin, seed=seed)
     stats = SceneStats.fit(blocks, components=settings.input.components)
