@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from raster_files import write_raster
 from students import BANDS, cut, random_student, raster, run, tiny_engine
+from tiny import random_block
 
-from diffclip_geo.fast import FastEngine
+from diffclip_geo.fast import FastEngine, network_inputs
 from diffclip_geo.scenes import Block, Scene, inside
 from diffclip_geo.workspace import Workspace
 
@@ -164,3 +165,13 @@ def test_a_damaged_record_counts_as_none(engine, workspace, scenes, content):
     engine.save(workspace, {}, scenes)
     (workspace.folder / "student.json").write_text(content)
     assert FastEngine.load(workspace, scenes) is None
+
+
+def test_rows_below_a_block_are_invalid_whatever_the_thread_computed_before():
+    for height in (8, 7, 5):
+        block = random_block(height, 6, gaps=0)
+        inputs = network_inputs(block)
+        assert inputs.keys() == {"hsi", "lidar", "valid"}
+        for name, expected in zip(("hsi", "lidar", "valid"), block, strict=True):
+            assert inputs[name].shape[-2] == 8 and inputs[name].dtype == np.float32
+            assert np.array_equal(inputs[name][..., :height, :], expected) and not inputs[name][..., height:, :].any()
