@@ -192,16 +192,17 @@ def read_thinned(dataset: Raster, bands: list[int], height: int, width: int) -> 
     not fit its cache together: so each block is read once, unless smaller copies (overviews) are stored, too.
     """
     high, wide = dataset.block_shapes[0]
-    with gdal():
-        if wide >= dataset.width or dataset.overviews(1):
+    if wide >= dataset.width or dataset.overviews(1):
+        with gdal():
             values: NDArray[np.generic] = dataset.read(bands, out_shape=(len(bands), height, width))
-            return values
-        thinned = np.empty((len(bands), height, width), dataset.dtypes[0])
-        for top, rows in _nearest(height, dataset.height, high):
-            for left, columns in _nearest(width, dataset.width, wide):
-                size = min(wide, dataset.width - left), min(high, dataset.height - top)
-                block = dataset.read(bands, window=Window(left, top, *size))
-                thinned[:, rows[0][:, None], columns[0]] = block[:, rows[1][:, None], columns[1]]
+        return values
+    thinned = np.empty((len(bands), height, width), dataset.dtypes[0])
+    across = list(_nearest(width, dataset.width, wide))
+    for top, rows in _nearest(height, dataset.height, high):
+        for left, columns in across:
+            size = min(wide, dataset.width - left), min(high, dataset.height - top)
+            block = read_window(dataset, Window(left, top, *size), bands)
+            thinned[:, rows[0][:, None], columns[0]] = block[:, rows[1][:, None], columns[1]]
     return thinned
 
 

@@ -243,7 +243,7 @@ class Scene:
 
     def preview(self, indices: Sequence[int], height: int, width: int) -> NDArray[np.float32]:
         """Bands of the image (from 0) thinned to [N, height, width] over the whole grid; NaN is nodata."""
-        with gdal(), open_raster(self.hsi_path) as image:
+        with open_raster(self.hsi_path) as image, gdal():
             dataset = image if self.image_grid is None else on_grid(image, self.grid, "nearest", image.nodata)
             read: Any = read_thinned(dataset, [index + 1 for index in indices], height, width)
             values = np.where(is_nodata(read, dataset.nodata), np.nan, read).astype(np.float32)
@@ -698,6 +698,7 @@ def _survey(image: _Image, bands: Bands) -> Bands:
 def _sample(image: _Image, indices: Sequence[int]) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
     """Spectra [B, N] outside padding, from sampled windows (else from anywhere), and which values miss in them."""
     dataset, nodata = image.raster, image.raster.nodatavals
+    numbers = [index + 1 for index in indices]
     windows = sample_windows(dataset.height, dataset.width)
     found, found_missing = [], []
     for last, group in (
@@ -705,7 +706,8 @@ def _sample(image: _Image, indices: Sequence[int]) -> tuple[NDArray[np.generic],
         (True, all_windows(dataset.height, dataset.width, side=_SCANNED)),
     ):
         for window in group:
-            raw = np.stack(image.bands(window, indices)).reshape(len(indices), -1)
+            some = image.bands(window, indices) if image.whole else list(read_window(dataset, window, numbers))
+            raw = np.stack(some).reshape(len(indices), -1)
             missing = np.stack([_missing(band, nodata[index]) for band, index in zip(raw, indices, strict=True)])
             inside = ~missing.all(axis=0) & ~_padding(list(raw), dataset)
             if inside.any():
