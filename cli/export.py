@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -39,4 +40,5 @@ def command(source: Path, format_: str, out: Path | None, accept_agreement: floa
     """
     from diffclip_geo import export
 
-    click.echo(export(source, out, format=format_, accept_agreement=accept_agreement, overwrite=overwrite))
+    say = partial(click.echo, err=True)
+    click.echo(export(source, out, format=format_, accept_agreement=accept_agreement, overwrite=overwrite, say=say))

@@ -37,6 +37,12 @@ from . import options
     show_default=True,
     help="similarity to the class texts alone, or corrected by the LDC head, its block weights fixed or learned.",
 )
+@click.option(
+    "--nearness/--no-nearness",
+    default=True,
+    show_default=True,
+    help="Let ground near a label be the likelier to be of its class, as far as the labels themselves bear that out.",
+)
 @options.seed
 @options.device
 @options.verbose
@@ -53,6 +59,7 @@ def command(
     texts: str | None,
     text_weights: Path | None,
     head: str,
+    nearness: bool,
     seed: int,
     device: str,
 ) -> None:
@@ -72,6 +79,7 @@ def command(
         texts=texts,
         text_weights=text_weights,
         head=head,
+        nearness=nearness,
         seed=seed,
         device=device,
         progress=True,

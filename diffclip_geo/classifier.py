@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from .images import SceneStats
 from .kernel import KernelRidge, Term
 from .kernel_heads import KernelHeads, head_weights
 from .language import LanguageModel, build_head, head_name
+from .nearness import Nearness
 from .nn.encoder import Encoder, EncoderConfig
 from .nn.fusion import ImageEncoder
 from .normalisation import Array
@@ -41,6 +42,7 @@ class Classifier:
     blend: BlendSettings
     temperature: float
     held_out: HeldOutShots | None = None  # without kernel heads there is none
+    nearness: Nearness | None = None  # for whoever knows where pixels lie; `probabilities` are without it
 
     @property
     def margin(self) -> int:
@@ -87,6 +89,7 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
             **facts,
             "classes": classifier.classes.to_dict(),
             "temperature": classifier.temperature,
+            "nearness": None if classifier.nearness is None else asdict(classifier.nearness),
             "language": {
                 "temperature": classifier.model.temperature,
                 "spread": classifier.model.spread,
@@ -124,6 +127,7 @@ def load_classifier(workspace: Workspace) -> Classifier:
         HeldOutShots(tensors["held_out.score"].numpy(), tensors["held_out.group"].numpy())
         if "held_out.score" in tensors
         else None,
+        None if trained["nearness"] is None else Nearness(**trained["nearness"]),
     )
 
 

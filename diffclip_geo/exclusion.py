@@ -50,9 +50,6 @@ class TrainingGround:
         place = Workspace(folder)
         facts = place.read(place.manifest, "pretrain")
         place.read(place.classifier_manifest, "fewshot")
-        if not place.training_pixels.is_file():
-            fault = f"holds no {place.training_pixels.name}"
-            raise WorkspaceError(folder, fault, "run `diffclip-geo fewshot` again, which writes it")
         scene, row, column, _ = read_training_pixels(place.training_pixels)
         grids = [Scene.from_dict(one).grid for one in facts["scenes"]]
         side = Preset.from_dict(facts["preset"]).encoder.window
@@ -75,7 +72,10 @@ class TrainingGround:
 
 
 def read_training_pixels(path: Path) -> NDArray[np.int64]:
-    """Scene, row, column and class of the pixels that `fewshot` recorded, [4, N]."""
+    """Scene, row, column and class 1…K of the pixels that `fewshot` recorded, [4, N]. Raises WorkspaceError."""
+    if not path.is_file():
+        fault = f"holds no {path.name}"
+        raise WorkspaceError(path.parent, fault, "run `diffclip-geo fewshot` again, which writes it")
     with path.open(encoding="utf-8", newline="") as file:
         rows = [[int(one[name]) for name in ("scene", "row", "column", "class")] for one in csv.DictReader(file)]
     return np.array(rows, np.int64).reshape(-1, 4).T

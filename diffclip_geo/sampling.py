@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import RasterError
 from .labels import LabelledPixels
 from .margins import read_with_margin
+from .nearness import Spots, spots_of
 from .scenes import Block, Scene, inside
 from .tiles import Tile, tiles_of
 
@@ -47,12 +48,14 @@ def sample_blocks(scenes: Sequence[Scene], margin: int, *, budget: int = BUDGET,
 class LabelledBlock:
     """A block, read with a margin, and for its core pixels the class and the polygon or point it came from.
 
-    Both int64 `[h, w]`; the class is 0 where a pixel is unlabelled.
+    Both int64 `[h, w]`; the class is 0 where a pixel is unlabelled. `spots` are the places of all core pixels in
+    row-major order, where they are known.
     """
 
     block: Block
     label: NDArray[np.int64]
     group: NDArray[np.int64]
+    spots: Spots | None = None
 
 
 def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int) -> Iterator[LabelledBlock]:
@@ -70,4 +73,6 @@ def labelled_blocks(scenes: Sequence[Scene], pixels: LabelledPixels, margin: int
             group = np.zeros_like(label)
             label[row - top, column - left] = pixels.label[here]
             group[row - top, column - left] = pixels.group[here]
-            yield LabelledBlock(read_with_margin(scene, top, left, *label.shape, margin), label, group)
+            rows, columns = np.indices(label.shape).reshape(2, -1)
+            spots = spots_of(scenes, number, rows + top, columns + left)
+            yield LabelledBlock(read_with_margin(scene, top, left, *label.shape, margin), label, group, spots)

@@ -27,14 +27,12 @@ def fit_temperature(scores: Array, label: NDArray[np.integer], spread: float) ->
 
     `spread` is that of the scores over the scene. Classes count alike, however many shots they have.
     """
-    size = np.bincount(label, minlength=scores.shape[1])
-    weight = len(label) / (size > 0).sum() / size[label]
-    losses = [
-        (weight * _negative_log_likelihood(scores / (temperature * spread), label)).sum()
-        + PRIOR_WEIGHT * (np.log(temperature / PRIOR) / PRIOR_WIDTH) ** 2 / 2
-        for temperature in GRID
-    ]
-    return float(GRID[int(np.argmin(losses))]) * spread
+    return float(GRID[int(np.argmin(_losses(scores, label, spread)))]) * spread
+
+
+def best_loss(scores: Array, label: NDArray[np.integer], spread: float) -> float:
+    """The loss that `fit_temperature` leaves: negative log-likelihood of all labels, and that of the prior."""
+    return float(np.min(_losses(scores, label, spread)))
 
 
 def softmax(scores: Array) -> Array:
@@ -42,6 +40,17 @@ def softmax(scores: Array) -> Array:
     exponential = np.exp(scores - scores.max(-1, keepdims=True))
     probability: Array = exponential / exponential.sum(-1, keepdims=True)
     return probability
+
+
+def _losses(scores: Array, label: NDArray[np.integer], spread: float) -> list[float]:
+    """At the temperatures of the grid."""
+    size = np.bincount(label, minlength=scores.shape[1])
+    weight = len(label) / (size > 0).sum() / size[label]
+    return [
+        float((weight * _negative_log_likelihood(scores / (temperature * spread), label)).sum())
+        + PRIOR_WEIGHT * float(np.log(temperature / PRIOR) / PRIOR_WIDTH) ** 2 / 2
+        for temperature in GRID
+    ]
 
 
 def _negative_log_likelihood(scores: Array, label: NDArray[np.integer]) -> Array:

@@ -12,6 +12,7 @@ from .confidence import confidence_of
 from .conformal import class_sets
 from .engines import EngineSpec
 from .margins import read_with_margin
+from .nearness import NearShots
 from .scenes import Scene, inside
 from .setmaps import pack_sets
 from .tiles import Tile
@@ -59,6 +60,7 @@ class TileWork:
     scene: Scene
     engine: EngineSpec
     layers: Layers
+    near_shots: NearShots | None = None
 
     def __call__(self, tile: Tile) -> TileResult | None:
         """The pixels of `tile`, or None when none of them is valid."""
@@ -70,6 +72,8 @@ class TileWork:
         if not valid.any():
             return None
         found = engine.probabilities(block, engine.margin)
+        if self.near_shots is not None:
+            found = self.near_shots.weigh(found, valid, tile.row, tile.column)
         label, sure = np.zeros(valid.shape, np.uint16), np.full(valid.shape, np.nan, np.float32)
         label[valid] = found.argmax(-1) + 1
         sure[valid] = confidence_of(found, self.layers.confidence)

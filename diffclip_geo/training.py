@@ -16,6 +16,7 @@ from .conformal import HeldOutShots
 from .images import Image, SceneStats
 from .kernel_heads import fit_kernel_heads, head_weights
 from .language import TrainingRecord, train_language_model
+from .nearness import Nearness, Spots, closeness_without, fit_weight
 from .nn.encoder import Encoder
 from .normalisation import Array
 from .presets import Preset
@@ -50,8 +51,8 @@ def train_classifier(
     `margin`.
 
     Every class must have a valid pixel. Nothing but the labelled pixels and unlabelled data enters: the temperature
-    comes from the scores that shots get when their polygon is left out. `head` and `text_vectors` are those of
-    `train_language_model`.
+    comes from the scores that shots get when their polygon is left out, and how much nearness counts, too; where pixels
+    have no place it does not. `head` and `text_vectors` are those of `train_language_model`.
     """
     side = preset.encoder.window
     shown = [_Shown.of(one, stats, views, margin, side // 2) for one in labelled]
@@ -87,13 +88,20 @@ def train_classifier(
         mine.append(np.concatenate([one.features[number] for one in shown])[kept])
     scales = len(views[0].weights)
     kernels, far, near = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
+    spread, weight = _spread(kernels(pixels)), 0.0
+    if blend.nearness and all(one.spots is not None for one in shown):
+        spots = Spots.join([one.spots for one in shown if one.spots is not None]).take(kept)
+        groups = group[kept], np.arange(len(kept))
+        without = [closeness_without(spots, label[kept], each, len(classes), blend.nearness) for each in groups]
+        weight = fit_weight(far, without[0], label[kept], spread)
+        far, near = far + weight * without[0], near + weight * without[1]
     # The language model is not trained again without each shot: its share is taken to widen the scores as independent
     # scores of unit spread would, and the temperature with them.
-    spread = _spread(kernels(pixels))
     narrow = map_temperature(far, near, label[kept], spread)
     held_out = HeldOutShots.of(softmax(far / narrow), label[kept], group[kept])
     temperature = narrow * float(np.hypot(spread, blend.language)) / spread
-    return Classifier(classes, stats, model, tuple(views), kernels, blend, temperature, held_out), losses
+    nearness = Nearness(weight / temperature, blend.nearness) if weight else None
+    return Classifier(classes, stats, model, tuple(views), kernels, blend, temperature, held_out, nearness), losses
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,7 @@ class _Shown:
     label: NDArray[np.int64]  # 0…K−1, [N]
     group: NDArray[np.int64]  # [N]
     features: tuple[Array, ...]  # [N, F] of each view
+    spots: Spots | None
 
     @classmethod
     def of(cls, one: LabelledBlock, stats: SceneStats, views: Sequence[View], margin: int, radius: int) -> _Shown:
@@ -116,6 +125,7 @@ class _Shown:
             one.label[wanted] - 1,
             one.group[wanted],
             tuple(view(one.block, margin)[wanted[valid]] for view in views),
+            None if one.spots is None else one.spots.take(np.flatnonzero(wanted)),
         )
 
 

@@ -55,12 +55,14 @@ EXPERTS = (
         )
         for name in _SHORT
     ),
+    _from(KERNELS, "no-nearness", "and without nearness to the shots", blend={"nearness": 0.0}),
     _from(KERNELS, "no-whitening", "the kernel heads on standardised bands", whitened=False),
     _from(KERNELS, "single-pixels", "the kernel heads on single pixels", context=False),
     *(_from(OURS, f"no-{_SHORT[name]}", f"without the {_SHORT[name]} head", blend={name: 0.0}) for name in _SHORT),
     _from(OURS, "language-only", "without kernel heads", blend=dict.fromkeys(_SHORT, 0.0)),
     _from(OURS, "ldc", "with the LDC head", head="ldc"),
     _from(OURS, "ldc-learned", "with the LDC head, its block weights learned", head="ldc-learned"),
+    _from(OURS, "no-nearness", "without nearness to the shots", blend={"nearness": 0.0}),
     _from(OURS, "no-whitening", "standardised bands instead of noise-whitened components", whitened=False),
     _from(OURS, "single-pixels", "kernel heads that see single pixels", context=False),
     _from(OURS, "class-token", "class tokens alone, without the centre pixel's", fewshot={"centre": False}),

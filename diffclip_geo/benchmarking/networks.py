@@ -20,6 +20,7 @@ from ..classifier import Classifier
 from ..devices import pick_device
 from ..images import Image, SceneStats
 from ..margins import pad
+from ..nearness import Spots, closeness_to
 from ..nn.encoder import Encoder
 from ..normalisation import Array
 from ..palette import class_colors
@@ -133,6 +134,7 @@ class PreparedNetwork:
         names = [self.classes[one - 1] for one in known]
         margin = margin_of(self.preset)
         label, group = (np.zeros(self.mosaic.core(margin).shape, np.int64) for _ in range(2))
+        spots = self.mosaic.spots(*np.indices(label.shape).reshape(2, -1))
         where = self.mosaic.row[shots.index], self.mosaic.column[shots.index]
         label[where] = np.searchsorted(known, shots.label) + 1
         group[where] = shots.group
@@ -143,7 +145,7 @@ class PreparedNetwork:
             self.encoder,
             self.stats,
             self.views,
-            [LabelledBlock(self.mosaic.block, label, group)],
+            [LabelledBlock(self.mosaic.block, label, group, spots)],
             [self.mosaic.block],
             margin,
             ClassTable(tuple(names), tuple(class_colors(names))),
@@ -153,7 +155,7 @@ class PreparedNetwork:
             seed=seed,
             device=pick_device(self.method.device),
         )
-        return FittedNetwork(self, classifier, known)
+        return FittedNetwork(self, classifier, known, shots)
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class FittedNetwork:
     prepared: PreparedNetwork
     classifier: Classifier
     known: Int
+    shots: Shots
 
     def predict(self, pixels: Int) -> Prediction:
         """Classes and calibrated probabilities, of these pixels only."""
@@ -170,14 +173,24 @@ class FittedNetwork:
         wanted = np.zeros(mosaic.core(margin).shape, bool)
         wanted[mosaic.row[pixels], mosaic.column[pixels]] = True
         probability = np.zeros((len(pixels), len(self.prepared.classes)), np.float32)
-        probability[:, self.known - 1] = probabilities_at(
+        found = probabilities_at(
             self.classifier, mosaic.block, margin, wanted, pick_device(self.prepared.method.device)
         )
+        probability[:, self.known - 1] = self._weighed(found, pixels)
         score = probability[:, 1] if len(self.prepared.classes) == 2 else None
         return Prediction(probability.argmax(1) + 1, probability, score)
 
+    def _weighed(self, probability: Array, pixels: Int) -> Array:
+        """Probabilities `[N, known]` of pixels with the classifier's nearness to the shots."""
+        nearness, mosaic = self.classifier.nearness, self.prepared.mosaic
+        if nearness is None:
+            return probability
+        spots, near = (mosaic.spots(mosaic.row[some], mosaic.column[some]) for some in (pixels, self.shots.index))
+        label = np.searchsorted(self.known, self.shots.label)
+        return nearness.weigh(probability, closeness_to(spots, near, label, len(self.known), nearness.reach))
+
     def state(self) -> dict[str, Any]:
-        """Weights, text vectors, shots and coefficients of the kernels, and the temperatures."""
+        """Weights, text vectors, shots and coefficients of the kernels, the temperatures, and what nearness counts."""
         language = self.classifier.model
         state: dict[str, Any] = {f"image.{k}": v.numpy() for k, v in language.image.state_dict().items()}
         state |= {"text": language.text.numpy(), "language": [language.temperature, language.spread]}
@@ -187,7 +200,12 @@ class FittedNetwork:
             state[f"kernel.{number}"] = kernel.coefficients
             for place, term in enumerate(kernel.terms):
                 state |= {f"kernel.{number}.{place}.{name}": value for name, value in vars(term).items()}
-        return state | {"temperature": self.classifier.temperature, "known": self.known}
+        nearness = self.classifier.nearness
+        return state | {
+            "temperature": self.classifier.temperature,
+            "nearness": 0.0 if nearness is None else nearness.strength,
+            "known": self.known,
+        }
 
 
 def probabilities_at(
@@ -251,13 +269,15 @@ class Mosaic:
     block: Block
     row: Int
     column: Int
+    tops: tuple[int, ...]  # row of the core at which each image begins
 
     @classmethod
     def of(cls, blocks: Sequence[Block], margin: int) -> Mosaic:
         """Stack the blocks, the narrower ones filled up with invalid pixels."""
         widest = max(block.valid.shape[1] for block in blocks)
-        padded, rows, columns, top = [], [], [], 0
+        padded, rows, columns, tops, top = [], [], [], [], 0
         for block in blocks:
+            tops.append(top)
             height, width = block.valid.shape
             padded.append(pad(block, ((margin, margin), (margin, margin + widest - width))))
             row, column = np.indices((height, width))
@@ -265,11 +285,15 @@ class Mosaic:
             columns.append(column.ravel())
             top += height + 2 * margin
         parts = (np.concatenate([one[part] for one in padded], -2) for part in range(3))
-        return cls(Block(*parts), np.concatenate(rows), np.concatenate(columns))
+        return cls(Block(*parts), np.concatenate(rows), np.concatenate(columns), tuple(tops))
 
     def core(self, margin: int) -> NDArray[np.bool_]:
         """Validity inside the outer margin."""
         return inside(self.block.valid, margin)
+
+    def spots(self, row: Int, column: Int) -> Spots:
+        """The places of core pixels; how the images lie to each other is not known."""
+        return Spots(np.searchsorted(self.tops, row, side="right"), row.astype(np.float64), column.astype(np.float64))
 
 
 def _some(core: torch.Tensor, count: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..exclusion import read_training_pixels
 from ..journal import Journal
 from ..maps import BLOCK, MEASURE_TAG, confidence_path
 from ..memory import give_back
+from ..nearness import NearShots
 from ..products import MapWriters, Products
 from ..provenance import file_facts, provenance_path, provenance_tags, software_versions, write_provenance
 from ..quicklook import Marks, get_ready_to_draw, quicklook_path, rgb_composite, write_quicklook
@@ -42,6 +43,7 @@ class Job:
     scene: Scene
     workspace: Workspace
     engine: EngineSpec
+    near_shots: NearShots | None
     layers: Layers
     products: Products
     classes: ClassTable
@@ -55,6 +57,7 @@ class Job:
             "normalisation": file_facts(place.manifest)["sha256"],
             "classifier": file_facts(place.classifier)["sha256"],
             "calibration": file_facts(place.classifier_manifest)["sha256"],
+            "training pixels": file_facts(place.training_pixels)["sha256"] if self.near_shots else None,
             **self.engine.facts(),
             "confidence": self.layers.confidence,
             "proba": self.layers.proba,
@@ -146,7 +149,12 @@ def _facts(job: Job, journal: Journal) -> dict[str, Any]:
         "program": f"diffclip-geo {__version__}",
         "inputs": inputs,
         "model": file_facts(place.classifier) | {"encoder": file_facts(place.encoder)["sha256"]},
-        "options": {"confidence": job.layers.confidence, **job.engine.facts(), **job.products.to_dict()},
+        "options": {
+            "confidence": job.layers.confidence,
+            "nearness": asdict(job.near_shots.nearness) if job.near_shots else None,
+            **job.engine.facts(),
+            **job.products.to_dict(),
+        },
         "seed": place.read(place.classifier_manifest, "fewshot")["seed"],
         "versions": software_versions(),
         "notes": job.scene.notes,

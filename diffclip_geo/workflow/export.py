@@ -39,6 +39,7 @@ def export(
     format: str = "stac",
     accept_agreement: float | None = None,
     overwrite: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write `source`, a label map or a workspace folder, in another form, and return the path of the file.
 
@@ -55,6 +56,8 @@ def export(
         ``deepness.onnx`` in the workspace.
     accept_agreement
         The share of pixels with the exact engine's class that is enough for the fast one, instead of 0.95.
+    say
+        Called with notes.
 
     Raises
     ------
@@ -73,6 +76,9 @@ def export(
     check_outputs([path], overwrite, [source] if source.is_file() else [])
     with FileSet(path, overwrite=overwrite) as files:
         chosen.write(source, path, files.stage(path), accept_agreement)
+    if say and chosen.maps_alone and _uses_nearness(source):
+        told = "The model does not know where labels lie, and some pixels near them get another class than in maps"
+        say(f"{told} of classify; fewshot --no-nearness makes both alike.")
     return path
 
 
@@ -82,6 +88,7 @@ class _Format:
 
     default: Callable[[Path], Path]
     write: Callable[[Path, Path, Path, float | None], None]  # source, path, staged, agreement to accept
+    maps_alone: bool = False  # whether it gives classes without this program
 
 
 def _stac_path(source: Path) -> Path:
@@ -157,6 +164,11 @@ def _fast_engine(source: Path, accept: float | None) -> tuple[FastEngine, Scene]
     return engine, scenes[0]
 
 
+def _uses_nearness(source: Path) -> bool:
+    place = _trained(source)
+    return place.read(place.classifier_manifest, "fewshot")["nearness"] is not None
+
+
 def _trained(source: Path) -> Workspace:
     """The workspace `source`, which holds a trained model."""
     if source.is_file():
@@ -170,8 +182,8 @@ def _trained(source: Path) -> Workspace:
 FORMATS = {
     "stac": _Format(_stac_path, _write_stac),
     "onnx": _Format(_onnx_path, _write_onnx),
-    "student": _Format(_student_path, _write_student),
-    "deepness": _Format(_deepness_path, _write_deepness),
+    "student": _Format(_student_path, _write_student, maps_alone=True),
+    "deepness": _Format(_deepness_path, _write_deepness, maps_alone=True),
 }
 
 

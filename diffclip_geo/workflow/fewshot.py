@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -58,6 +59,7 @@ def fewshot(
     texts: str | PathLike[str] | None = None,
     text_weights: str | PathLike[str] | None = None,
     head: str = "similarity",
+    nearness: bool = True,
     seed: int = 0,
     device: str = "auto",
     progress: bool = False,
@@ -82,6 +84,8 @@ def fewshot(
         default a small text transformer is trained from scratch.
     head
         similarity, ldc or ldc-learned: class scores are similarities to the texts, or the LDC head corrects them.
+    nearness
+        Whether ground near a label may be the likelier to be of its class; how far it is, the labels show themselves.
     say
         Called with the table of labels before training, and with notes.
 
@@ -96,6 +100,8 @@ def fewshot(
     place = Workspace(Path(workspace))
     facts = place.read(place.manifest, "pretrain")
     preset, stats = Preset.from_dict(facts["preset"]), SceneStats.from_dict(facts["stats"])
+    if not nearness:
+        preset = replace(preset, blend=replace(preset.blend, nearness=0))
     scenes = [Scene.from_dict(one) for one in facts["scenes"]]
     chosen = pick_device(device)
     if shots is not None and shots < 1:
@@ -145,6 +151,10 @@ def fewshot(
         device=chosen,
         progress=progress,
     )
+    if say and classifier.nearness is not None:
+        odds, reach = math.exp(classifier.nearness.strength), classifier.nearness.reach
+        told = f"beside one, the odds of its class grow {odds:,.1f}-fold, and less with distance up to {reach:g} pixels"
+        say(f"Nearness to labels counts: {told}.")
     curve = {"loss": [r.loss for r in losses]}
     write_columns(
         place.folder / "fewshot.csv",

@@ -24,6 +24,7 @@ from ..tiles import Tiles
 from ..tilework import Layers, TileResult, TileWork
 from ..workspace import Workspace
 from .choose import find_student
+from .near import near_shots_of
 from .options import Options
 from .plan import Plan, make_plan
 from .targets import scenes_to_map
@@ -90,7 +91,8 @@ def forecast_scenes(
 
 def _forecast(scene: Scene, spec: EngineSpec, given: Options) -> Forecast:
     plan = make_plan(spec.load(), scene, given.products, given.effort, spec.device)
-    work = TileWork(scene, spec, Layers(given.confidence, given.proba, None if given.sets is None else 0.0))
+    layers = Layers(given.confidence, given.proba, None if given.sets is None else 0.0)
+    work = TileWork(scene, spec, layers, near_shots_of(spec.workspace, scene))
     set_threads(plan.crew.threads)
     tiles = plan.tiles
     looked_at = [tiles[number] for number in np.linspace(0, len(tiles) - 1, min(len(tiles), _LOOKED_AT)).astype(int)]

@@ -25,6 +25,7 @@ from ..tilework import Layers, TileWork
 from ..workspace import Workspace
 from .assemble import Job, assemble, map_files
 from .choose import choose_engine
+from .near import near_shots_of
 from .options import Options
 from .plan import Plan, make_plan
 
@@ -101,7 +102,8 @@ def _map(scene: Scene, path: Path, place: Workspace, spec: EngineSpec, options: 
     for note in scene.notes:
         run.tell(note)
     threshold = None if options.sets is None else _threshold(place, options.sets, run.tell)
-    job = Job(path, scene, place, spec, Layers(options.confidence, options.proba, threshold), products, engine.classes)
+    layers = Layers(options.confidence, options.proba, threshold)
+    job = Job(path, scene, place, spec, near_shots_of(place, scene), layers, products, engine.classes)
     with Journal(path) as journal:
         overwrite = run.overwrite or (run.resume and journal.placing)
         if run.resume and journal.facts is not None and options.tile is None:
@@ -140,7 +142,8 @@ def _compute(job: Job, plan: Plan, journal: Journal, scheduler: str, progress: b
         open_pool(scheduler, plan.crew) as pool,
         tqdm(desc="classify", total=pixels, initial=finished, unit="px", unit_scale=True, disable=not progress) as bar,
     ):
-        for tile, found in stream(left, TileWork(scene, job.engine, job.layers), pool):
+        work = TileWork(scene, job.engine, job.layers, job.near_shots)
+        for tile, found in stream(left, work, pool):
             journal.add(tiles.number_of(tile), [] if found is None else found.arrays)
             bar.update(tile.height * tile.width)
 

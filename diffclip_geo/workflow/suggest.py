@@ -25,6 +25,7 @@ from ..exclusion import read_training_pixels
 from ..grid import Grid
 from ..images import SceneStats
 from ..margins import read_with_margin
+from ..nearness import NearShots
 from ..normalisation import Array
 from ..pointfiles import Points, check_name, point_files, write_points
 from ..presets import Preset
@@ -34,6 +35,7 @@ from ..tiles import Tile, tiles_of
 from ..training import margin_of
 from ..views import View
 from ..workspace import Workspace
+from .near import near_shots_of
 
 BUDGET = 2**14  # pixels that are looked at: some seconds
 SIDE = 16  # of the tiles that are looked at in a scene beyond the budget: small, so that they are everywhere
@@ -114,7 +116,8 @@ def suggest(
         scenes[0].grid.crs,
     )
     trained = read_training_pixels(place.training_pixels) if classifier else np.zeros((4, 0), np.int64)
-    pool = _pool(looker, scenes, trained, seed)
+    near = [near_shots_of(place, scene) if classifier else None for scene in scenes]
+    pool = _pool(looker, scenes, near, trained, seed)
     if min_distance is None:
         area = sum(abs(scene.grid.pixel_area) * scene.grid.height * scene.grid.width for scene in scenes)
         min_distance = ROOM * math.sqrt(area / count)
@@ -160,14 +163,25 @@ class _Looker:
     crs: CRS | None
 
     def look(
-        self, block: Block, wanted: NDArray[np.bool_], grid: Grid, row: int, column: int, *, predict: bool = True
+        self,
+        block: Block,
+        wanted: NDArray[np.bool_],
+        grid: Grid,
+        row: int,
+        column: int,
+        near_shots: NearShots | None = None,
+        *,
+        predict: bool = True,
     ) -> _Sight:
         """The `wanted` pixels, bool `[h, w]`, of the core of a block that begins at (`row`, `column`) of `grid`."""
         core = block.valid[self.margin : -self.margin, self.margin : -self.margin]
         kept = wanted[core]
         probabilities = None
         if predict and self.classifier is not None and self.engine is not None:
-            probabilities = self.classifier.probabilities(self.engine, block, self.margin)[kept]
+            probabilities = self.classifier.probabilities(self.engine, block, self.margin)
+            if near_shots is not None:
+                probabilities = near_shots.weigh(probabilities, core, row, column)
+            probabilities = probabilities[kept]
         if self.views:
             features = np.concatenate([view(block, self.margin) for view in self.views], 1)
         else:
@@ -181,7 +195,13 @@ class _Looker:
         return _Sight(features[kept], probabilities, np.column_stack([x, y]))
 
 
-def _pool(looker: _Looker, scenes: Sequence[Scene], trained: NDArray[np.int64], seed: int) -> _Sight:
+def _pool(
+    looker: _Looker,
+    scenes: Sequence[Scene],
+    near_shots: Sequence[NearShots | None],
+    trained: NDArray[np.int64],
+    seed: int,
+) -> _Sight:
     """Pixels without a label: all of them, or those of tiles that are spread over the scenes at random."""
     rng = np.random.default_rng(seed)
     total = sum(scene.grid.height * scene.grid.width for scene in scenes)
@@ -204,7 +224,7 @@ def _pool(looker: _Looker, scenes: Sequence[Scene], trained: NDArray[np.int64], 
             block = read_with_margin(scene, *tile, looker.margin)
             wanted &= block.valid[looker.margin : -looker.margin, looker.margin : -looker.margin]
             if wanted.any():  # tiles of nodata cost nothing; the list of tiles is longer than needed for that
-                sights.append(looker.look(block, wanted, scene.grid, tile.row, tile.column))
+                sights.append(looker.look(block, wanted, scene.grid, tile.row, tile.column, near_shots[number]))
                 left -= int(wanted.sum())
     if not sights:
         raise OptionError("suggest", "found no pixel without a label", "check the mask and the nodata of the scenes")

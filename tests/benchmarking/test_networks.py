@@ -78,7 +78,8 @@ def test_wanted_pixels_get_what_the_whole_map_gives_them():
     whole[block.valid] = trained.probabilities(trained.engine(), around, margin)
     pixels = np.array([3, 40, 100, 150])
     found = fitted.predict(number + pixels)
-    assert np.allclose(found.probability, whole.reshape(-1, 3)[pixels], atol=1e-5)
+    wanted = fitted._weighed(whole.reshape(-1, 3)[pixels], number + pixels)
+    assert np.allclose(found.probability, wanted, atol=1e-5)
 
 
 def test_a_class_without_a_shot_is_never_mapped():

@@ -127,7 +127,10 @@ def test_the_student_is_written_with_what_is_known_of_it(taught: Path, tmp_path:
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value > 5
 
 
-def test_a_deepness_model_takes_the_rasters_as_they_are(taught: Path, trained: Trained, tmp_path: Path) -> None:
+def test_a_deepness_model_takes_the_rasters_as_they_are(
+    taught: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffclip_geo.workflow.mapping.near_shots_of", lambda place, scene: None)
     path = export(taught, tmp_path / "deepness.onnx", format="deepness", accept_agreement=0)
     session = onnxruntime.InferenceSession(path)
     (given,) = session.get_inputs()
