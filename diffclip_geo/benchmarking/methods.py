@@ -91,9 +91,14 @@ def _stages(base: NetworkMethod) -> tuple[NetworkMethod, ...]:
     )
 
 
-PEERS = tuple(
+_ON = {
+    "spectra": "all bands",
+    "multiscale": "components smoothed at three scales",
+    "placed": "these and the place of the pixel",
+}
+_SKLEARN = tuple(
     PeerMethod(f"{features}-{name}", f"{what} on {on}", features, estimator, settings)
-    for features, on in (("spectra", "all bands"), ("multiscale", "components smoothed at three scales"))
+    for features, on in _ON.items()
     for name, what, estimator, settings in (
         ("svm", "RBF-SVM", "sklearn.svm.SVC", {"C": 100, "gamma": "scale"}),
         (
@@ -110,6 +115,8 @@ PEERS = tuple(
         ),
     )
 )
+PEERS = tuple(peer for peer in _SKLEARN if peer.features != "placed")
+PLACED = tuple(peer for peer in _SKLEARN if peer.features == "placed")
 PEER_NAMES = tuple(peer.name for peer in PEERS)
 
 CLIP = (
@@ -119,6 +126,7 @@ CLIP = (
 
 GROUPS: dict[str, tuple[Method, ...]] = {
     "peers": PEERS,
+    "placed-peers": PLACED,
     "clip": CLIP,
     "ablation": EXPERTS,
     "ours-stages": tuple(one for one in _stages(OURS) if one.name not in {other.name for other in EXPERTS}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,14 @@ class PeerMethod:
 
     name: str
     description: str
-    features: str  # spectra or multiscale
+    features: str  # of FEATURES
     estimator: str  # module and class in scikit-learn
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare(self, images: Images, cache: Path | None) -> PreparedPeer:
         """Compute the features of all pixels."""
         started = time.perf_counter()
-        features = spectral_features(images) if self.features == "spectra" else multiscale_features(images)
+        features = FEATURES[self.features](images)
         return PreparedPeer(self, features, len(images.classes), time.perf_counter() - started)
 
 
@@ -102,6 +102,27 @@ def multiscale_features(images: Images) -> NDArray[np.floating]:
         start += height * width
     features: NDArray[np.floating] = _standardised(np.concatenate(parts))
     return features
+
+
+def placed_features(images: Images) -> NDArray[np.floating]:
+    """The multi-scale features with the place of each pixel: its image, row and column, standardised;
+    `[pixels, 4 · (20 + C) + 3]`.
+    """
+    places = [
+        np.stack([np.full(block.valid.shape, number), *np.indices(block.valid.shape)], -1).reshape(-1, 3)
+        for number, block in enumerate(images.blocks)
+    ]
+    features: NDArray[np.floating] = np.concatenate(
+        [multiscale_features(images), _standardised(np.concatenate(places).astype(np.float64))], 1
+    )
+    return features
+
+
+FEATURES: dict[str, Callable[[Images], NDArray[np.floating]]] = {
+    "spectra": spectral_features,
+    "multiscale": multiscale_features,
+    "placed": placed_features,
+}
 
 
 def sklearn(module: str) -> Any:

@@ -40,6 +40,21 @@ def test_features_and_maps_are_those_of_the_reference(monkeypatch):
         sys.modules.pop(name, None)
 
 
+def test_placed_peers_know_image_row_and_column_besides():
+    case = tiny_case(bands=25)
+    plain, placed = (
+        METHODS[f"{features}-rf"].prepare(case.images, None).features for features in ("multiscale", "placed")
+    )
+    assert np.array_equal(placed[:, :-3], plain)
+    raw = [
+        (number, row, column)
+        for number, tile in enumerate(case.tiles)
+        for row in range(tile.truth.shape[0])
+        for column in range(tile.truth.shape[1])
+    ]
+    assert np.allclose(placed[:, -3:], (raw - np.mean(raw, 0)) / np.std(raw, 0))
+
+
 def test_two_classes_have_scores():
     case = tiny_case(classes=2)
     train, test = few_shot_split(case.truth, case.group, 5, 0, "random")
