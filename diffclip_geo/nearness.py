@@ -19,7 +19,7 @@ from .scenes import Scene
 from .temperature import best_loss
 
 WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0)  # that are tried, in units of the scores' spread over the scene
-STEP = 4  # pixels between the points of the lattice on which maps know their closeness: it is smooth
+STEP = 4  # pixels between the points of the lattice on which maps know their weights: they are smooth
 _AT_ONCE = 256  # shots whose distances are held at a time
 
 
@@ -56,14 +56,17 @@ class Nearness:
     strength: float
     reach: float  # pixels at which closeness ends
 
-    def weigh(self, probabilities: Array, closeness: Array) -> Array:
-        """Probabilities `[N, K]` of pixels with this closeness `[N, K]` to the shots of each class."""
-        near = closeness.any(1)
-        behind = closeness[near] - closeness[near].max(1, keepdims=True)
-        raised = probabilities[near] * np.exp(np.float32(self.strength) * behind)
-        weighed = probabilities.copy()
-        weighed[near] = raised / raised.sum(1, keepdims=True)
-        return weighed
+    def weights(self, closeness: Array) -> Array:
+        """Weights of class probabilities, 1 for the class that is nearest, from closeness `[…, K]`."""
+        weights: Array = np.exp(np.float32(self.strength) * (closeness - closeness.max(-1, keepdims=True)))
+        return weights
+
+
+def weigh(probabilities: Array, weights: Array | None) -> Array:
+    """Probabilities `[N, K]` times their weights (or all 1), which sum to 1 again."""
+    weighed = probabilities if weights is None else probabilities * weights
+    total: Array = weighed / weighed.sum(1, keepdims=True)
+    return total
 
 
 def closeness_to(
@@ -119,13 +122,13 @@ class NearShots:
 
         What a pixel gets does not depend on the tile.
         """
-        closeness = self.closeness(row, column, *valid.shape)
-        return probabilities if closeness is None else self.nearness.weigh(probabilities, closeness[valid])
+        weights = self.weights(row, column, *valid.shape)
+        return weigh(probabilities, None if weights is None else weights[valid])
 
-    def closeness(self, row: int, column: int, height: int, width: int) -> Array | None:
-        """Of the pixels of a tile to the shots of each class, `[h, w, K]`; None where all are beyond reach.
+    def weights(self, row: int, column: int, height: int, width: int) -> Array | None:
+        """Of the classes at the pixels of a tile, `[h, w, K]`; None where all shots are beyond reach.
 
-        Between the points of a lattice, which is that of the whole scene, it is interpolated linearly.
+        Between the points of a lattice, which is that of the whole scene, they are interpolated linearly.
         """
         rows, down = _lattice(row, height)
         columns, across = _lattice(column, width)
@@ -136,9 +139,8 @@ class NearShots:
             return None
         points = _same_plane(np.repeat(rows, len(columns)), np.tile(columns, len(rows)))
         shots = _same_plane(self.row[near], self.column[near])
-        found = closeness_to(points, shots, self.label[near], self.classes, reach)
-        found = found.reshape(len(rows), len(columns), self.classes)
-        return _between(_between(found, down).swapaxes(0, 1), across).swapaxes(0, 1)
+        found = self.nearness.weights(closeness_to(points, shots, self.label[near], self.classes, reach))
+        return _between(_between(found.reshape(len(rows), len(columns), -1), down, 0), across, 1)
 
 
 def near_shots(
@@ -193,11 +195,13 @@ def _lattice(start: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.float
     return points * STEP, np.arange(start, start + size) / STEP - first
 
 
-def _between(values: NDArray[np.float32], place: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Values `[P, …]` at points, interpolated linearly at places between them; `[N, …]`."""
+def _between(values: NDArray[np.float32], place: NDArray[np.float64], axis: int) -> NDArray[np.float32]:
+    """Values at points along an axis of three, interpolated linearly at places between them."""
     before = np.floor(place).astype(np.int64)
-    part = (place - before).astype(np.float32)[:, None, None]
-    between: NDArray[np.float32] = values[before] * (1 - part) + values[before + 1] * part
+    part = np.expand_dims((place - before).astype(np.float32), [one for one in range(3) if one != axis])
+    between = np.diff(values, axis=axis).take(before, axis)
+    between *= part
+    between += values.take(before, axis)
     return between
 
 

@@ -21,6 +21,7 @@ from diffclip_geo.nearness import (
     fit_weight,
     near_shots,
     spots_of,
+    weigh,
 )
 from diffclip_geo.scenes import Scene
 from diffclip_geo.temperature import softmax
@@ -93,16 +94,22 @@ def test_one_shot_per_class_leaves_the_weight_in_between():
     assert 0 < fit_weight(far, near, np.array([0, 1]), 1.0) < 3.0
 
 
-def test_weighing_multiplies_the_odds_and_leaves_far_pixels_alone():
+def test_weighing_multiplies_the_odds_and_leaves_those_of_far_pixels_alone():
     probability = softmax(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
     closeness = np.zeros((5, 3), np.float32)
     closeness[2, 1] = 0.5
-    found = Nearness(2.0, 60.0).weigh(probability, closeness)
+    found = weigh(probability, Nearness(2.0, 60.0).weights(closeness))
     others = [0, 1, 3, 4]
-    assert found[others].tobytes() == probability[others].tobytes()
-    assert found[2].sum() == pytest.approx(1)
-    odds = found[2, 1] / found[2, 0] / (probability[2, 1] / probability[2, 0])
-    assert odds == pytest.approx(np.e, rel=1e-5)
+    assert found[others] == pytest.approx(probability[others], rel=1e-6)
+    assert found.sum(1) == pytest.approx(1)
+    odds = found[2, [1, 0]] / found[2, 2] / (probability[2, [1, 0]] / probability[2, 2])
+    assert odds == pytest.approx([np.e, 1], rel=1e-5)
+
+
+def test_overwhelming_nearness_leaves_the_nearest_class():
+    probability = np.array([[1e-6, 1.0]], np.float32)
+    found = weigh(probability, Nearness(1e6, 60.0).weights(np.array([[0.9, 0.8]], np.float32)))
+    assert found.tolist() == [[1.0, 0.0]]
 
 
 @settings(deadline=None, max_examples=40)
@@ -128,12 +135,15 @@ def test_tiles_do_not_change_what_a_pixel_gets(row, column, height, width, seed)
 
 def test_the_lattice_is_near_what_it_stands_for():
     shots = random_shots(1, reach=60.0)
-    found = shots.closeness(3, 5, 50, 40)
+    found = shots.weights(3, 5, 50, 40)
     rows, columns = np.mgrid[3:53, 5:45].reshape(2, -1)
-    exact = closeness_to(spots(rows, columns), spots(shots.row, shots.column), shots.label, 3, 60.0)
+    closeness = closeness_to(spots(rows, columns), spots(shots.row, shots.column), shots.label, 3, 60.0)
+    exact = shots.nearness.weights(closeness)
     steepest, farthest = 2 / 60, STEP / np.sqrt(2)  # of closeness at a shot, and a pixel from the lattice
-    assert np.abs(found.reshape(-1, 3) - exact).max() < steepest * farthest
-    assert shots.closeness(500, 500, 20, 20) is None
+    assert np.abs(found.reshape(-1, 3) - exact).max() < 2 * shots.nearness.strength * steepest * farthest
+    on_it = (rows % STEP == 0) & (columns % STEP == 0)
+    assert found.reshape(-1, 3)[on_it] == pytest.approx(exact[on_it], abs=1e-6)
+    assert shots.weights(500, 500, 20, 20) is None
 
 
 def test_shots_are_placed_on_the_ground_of_another_scene():

@@ -20,7 +20,7 @@ from ..classifier import Classifier
 from ..devices import pick_device
 from ..images import Image, SceneStats
 from ..margins import pad
-from ..nearness import Spots, closeness_to
+from ..nearness import Spots, closeness_to, weigh
 from ..nn.encoder import Encoder
 from ..normalisation import Array
 from ..palette import class_colors
@@ -187,7 +187,8 @@ class FittedNetwork:
             return probability
         spots, near = (mosaic.spots(mosaic.row[some], mosaic.column[some]) for some in (pixels, self.shots.index))
         label = np.searchsorted(self.known, self.shots.label)
-        return nearness.weigh(probability, closeness_to(spots, near, label, len(self.known), nearness.reach))
+        closeness = closeness_to(spots, near, label, len(self.known), nearness.reach)
+        return weigh(probability, nearness.weights(closeness))
 
     def state(self) -> dict[str, Any]:
         """Weights, text vectors, shots and coefficients of the kernels, the temperatures, and what nearness counts."""
