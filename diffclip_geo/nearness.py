@@ -20,6 +20,7 @@ from .temperature import best_loss
 
 WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0)  # that are tried, in units of the scores' spread over the scene
 STEP = 4  # pixels between the points of the lattice on which maps know their weights: they are smooth
+MANY = 1000  # shots of a scene, from which on a search tree is faster than all distances
 _AT_ONCE = 256  # shots whose distances are held at a time
 
 
@@ -56,6 +57,11 @@ class Nearness:
     strength: float
     reach: float  # pixels at which closeness ends
 
+    def describe(self) -> str:
+        """In words."""
+        odds = f"the odds of a class grow {np.exp(self.strength):,.1f}-fold beside its labels"
+        return f"{odds}, and less with distance up to {self.reach:g} pixels"
+
     def weights(self, closeness: Array) -> Array:
         """Weights of class probabilities, 1 for the class that is nearest, from closeness `[…, K]`."""
         weights: Array = np.exp(np.float32(self.strength) * (closeness - closeness.max(-1, keepdims=True)))
@@ -79,6 +85,19 @@ def closeness_to(
         distance = spots.distance(shots.take(some))
         for one in np.unique(label[some]):
             nearest[:, one] = np.minimum(nearest[:, one], distance[:, label[some] == one].min(1))
+    return _close(nearest, reach)
+
+
+def _closeness_by_trees(
+    spots: Spots, shots: Spots, label: NDArray[np.integer], classes: int, reach: float
+) -> NDArray[np.float32]:
+    """The same for many shots, all on the plane of the pixels."""
+    from scipy.spatial import cKDTree  # takes a while to import
+
+    points, places = (np.stack([one.row, one.column], 1) for one in (spots, shots))
+    nearest = np.full((len(spots), classes), np.inf)
+    for one in np.unique(label):
+        nearest[:, one] = cKDTree(places[label == one]).query(points, distance_upper_bound=reach)[0]
     return _close(nearest, reach)
 
 
@@ -139,7 +158,9 @@ class NearShots:
             return None
         points = _same_plane(np.repeat(rows, len(columns)), np.tile(columns, len(rows)))
         shots = _same_plane(self.row[near], self.column[near])
-        found = self.nearness.weights(closeness_to(points, shots, self.label[near], self.classes, reach))
+        # Which one must not depend on the tile: they may round differently.
+        closeness = closeness_to if len(self.row) <= MANY else _closeness_by_trees
+        found = self.nearness.weights(closeness(points, shots, self.label[near], self.classes, reach))
         return _between(_between(found.reshape(len(rows), len(columns), -1), down, 0), across, 1)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from .errors import WorkspaceError
 from .jsonfiles import save_json
+from .nearness import Nearness
 
 FORMAT = 2
 
@@ -125,6 +126,8 @@ def describe_workspace(folder: Path) -> str:
     lines.append(
         f"  classifier   {classes['created']}, {len(classes['classes']['names'])} classes from {classes['labels']}"
     )
+    if classes["nearness"] is not None:
+        lines.append(f"  nearness     {Nearness(**classes['nearness']).describe()}")
     for name, count in zip(classes["classes"]["names"], classes["pixels"], strict=True):
         lines.append(f"    {name}: {count} pixels")
     return "\n".join(lines)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.spatial.distance import cdist
 from diffclip_geo.bands import Bands
 from diffclip_geo.grid import Grid
 from diffclip_geo.nearness import (
+    MANY,
     STEP,
     Nearness,
     NearShots,
@@ -119,9 +121,10 @@ def test_overwhelming_nearness_leaves_the_nearest_class():
     height=st.integers(1, 40),
     width=st.integers(1, 40),
     seed=st.integers(0, 3),
+    count=st.sampled_from([30, MANY + 500]),
 )
-def test_tiles_do_not_change_what_a_pixel_gets(row, column, height, width, seed):
-    shots = random_shots(seed)
+def test_tiles_do_not_change_what_a_pixel_gets(row, column, height, width, seed, count):
+    shots = random_shots(seed, count, reach=20.0 if count < MANY else 5.0)
     rng = np.random.default_rng(seed)
     probability = softmax(rng.normal(size=(120, 120, 3)).astype(np.float32))
     valid = rng.random((120, 120)) > 0.2
@@ -144,6 +147,16 @@ def test_the_lattice_is_near_what_it_stands_for():
     on_it = (rows % STEP == 0) & (columns % STEP == 0)
     assert found.reshape(-1, 3)[on_it] == pytest.approx(exact[on_it], abs=1e-6)
     assert shots.weights(500, 500, 20, 20) is None
+
+
+def test_many_shots_weigh_as_few_do():
+    shots = random_shots(2, MANY + 1, reach=30.0)
+    fewer = replace(shots, row=shots.row[1:], column=shots.column[1:], label=shots.label[1:])
+    twice = replace(shots, row=np.append(shots.row, shots.row[0]), column=np.append(shots.column, shots.column[0]))
+    twice = replace(twice, label=np.append(shots.label, shots.label[0]))
+    assert shots.weights(0, 0, 90, 90) == pytest.approx(twice.weights(0, 0, 90, 90))
+    changed = (np.abs(shots.weights(0, 0, 90, 90) - fewer.weights(0, 0, 90, 90)) > 1e-6).any(-1)
+    assert changed.mean() < 0.01  # around the one that is gone
 
 
 def test_shots_are_placed_on_the_ground_of_another_scene():

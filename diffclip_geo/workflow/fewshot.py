@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -152,9 +151,7 @@ def fewshot(
         progress=progress,
     )
     if say and classifier.nearness is not None:
-        odds, reach = math.exp(classifier.nearness.strength), classifier.nearness.reach
-        told = f"beside one, the odds of its class grow {odds:,.1f}-fold, and less with distance up to {reach:g} pixels"
-        say(f"Nearness to labels counts: {told}.")
+        say(f"Nearness: {classifier.nearness.describe()}.")
     curve = {"loss": [r.loss for r in losses]}
     write_columns(
         place.folder / "fewshot.csv",

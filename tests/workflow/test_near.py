@@ -88,7 +88,10 @@ def test_fewshot_says_what_nearness_counts_and_goes_without_it(
     assert main(["fewshot", str(trained.labels), "-w", str(place.folder)]) == 0
     facts = place.read(place.classifier_manifest, "fewshot")["nearness"]
     assert facts["strength"] > 0 and facts["reach"] == 60
-    assert "Nearness to labels counts: beside one, the odds of its class grow" in capsys.readouterr().out
+    told = f"the odds of a class grow {np.exp(facts['strength']):,.1f}-fold beside its labels"
+    assert f"Nearness: {told}, and less with distance up to 60 pixels." in capsys.readouterr().out
+    assert main(["info", str(place.folder)]) == 0
+    assert f"nearness     {told}" in capsys.readouterr().out
     assert main(["fewshot", str(trained.labels), "-w", str(place.folder), "--no-nearness"]) == 0
     assert place.read(place.classifier_manifest, "fewshot")["nearness"] is None
     assert "Nearness" not in capsys.readouterr().out
