@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny import ArrayScene, random_block
@@ -6,6 +8,7 @@ from diffclip_geo import sampling
 from diffclip_geo.classes import ClassTable
 from diffclip_geo.errors import RasterError
 from diffclip_geo.labels import LabelledPixels, LabelReport
+from diffclip_geo.nearness import Spots
 from diffclip_geo.sampling import labelled_blocks, sample_blocks
 
 
@@ -66,7 +69,8 @@ def test_labelled_blocks_hold_every_label_once_with_the_ground_around_it(monkeyp
     monkeypatch.setattr(sampling, "SIDE", 8)
     blocks = [random_block(30, 20, seed=1), random_block(9, 9, seed=2)]
     pixels = labelled([0, 0, 0, 0, 1], [0, 2, 3, 29, 8], [0, 5, 9, 19, 8], [1, 2, 3, 2, 1], [7, 8, 9, 10, 11])
-    read = list(labelled_blocks([ArrayScene(block) for block in blocks], pixels, 2))
+    scenes = [ArrayScene(block, Path(f"{number}.tif")) for number, block in enumerate(blocks)]
+    read = list(labelled_blocks(scenes, pixels, 2))
     assert sum(one.label.size for one in read) <= 2 * 8 * 8  # no more ground than is needed
     found = []
     for one in read:
@@ -81,3 +85,6 @@ def test_labelled_blocks_hold_every_label_once_with_the_ground_around_it(monkeyp
         )
     ]
     assert sorted(found) == sorted(expected)
+    spots = Spots.join([one.spots.take(np.flatnonzero(one.label)) for one in read])
+    places = zip(spots.plane, spots.row, spots.column, strict=True)
+    assert sorted(places) == sorted(zip(pixels.scene, pixels.row, pixels.column, strict=True))

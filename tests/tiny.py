@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class ArrayScene:
     """A scene held in memory."""
 
     block: Block
-    hsi_path: str = "scene.tif"
+    hsi_path: Path = Path("scene.tif")
 
     @property
     def grid(self) -> Grid:
