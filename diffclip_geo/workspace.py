@@ -20,7 +20,7 @@ from .errors import WorkspaceError
 from .jsonfiles import save_json
 from .nearness import Nearness
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
