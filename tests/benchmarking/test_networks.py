@@ -12,6 +12,7 @@ from diffclip_geo.benchmarking.networks import NetworkMethod
 from diffclip_geo.benchmarking.splits import few_shot_split
 from diffclip_geo.kernel_heads import head_weights
 from diffclip_geo.margins import pad
+from diffclip_geo.nearness import Nearness
 from diffclip_geo.presets import load_preset
 
 
@@ -80,6 +81,26 @@ def test_wanted_pixels_get_what_the_whole_map_gives_them():
     found = fitted.predict(number + pixels)
     wanted = fitted._weighed(whole.reshape(-1, 3)[pixels], number + pixels)
     assert np.allclose(found.probability, wanted, atol=1e-5)
+
+
+def test_nearness_weighs_what_is_predicted():
+    case = tiny_case()
+    train, test = few_shot_split(case.truth, case.group, 3, 0, "random")
+    fitted = tiny_method().prepare(case.images, None).fit(case.shots(train), 0)
+    assert fitted.classifier.nearness is not None
+    overwhelming = replace(fitted.classifier, nearness=Nearness(1e5, 1000.0))
+    found = replace(fitted, classifier=overwhelming).predict(test)
+    image = np.repeat(np.arange(len(case.tiles)), [tile.truth.size for tile in case.tiles])
+    place = np.concatenate([np.indices(tile.truth.shape).reshape(2, -1).T for tile in case.tiles])
+    distance = np.where(
+        image[test][:, None] == image[train],
+        np.hypot(*(place[test][:, None] - place[train]).transpose(2, 0, 1)),
+        np.inf,
+    )
+    alone = np.sort(distance, 1)
+    clear = np.isfinite(alone[:, 0]) & (alone[:, 0] < alone[:, 1])
+    nearest = case.truth[train][distance.argmin(1)]
+    assert clear.any() and np.array_equal(found.label[clear], nearest[clear])
 
 
 def test_a_class_without_a_shot_is_never_mapped():

@@ -17,8 +17,10 @@ from trained import Trained
 from diffclip_geo.errors import WorkspaceError
 from diffclip_geo.exclusion import read_training_pixels
 from diffclip_geo.fast import FastEngine
+from diffclip_geo.grid import Grid
 from diffclip_geo.scenes import Scene
 from diffclip_geo.workflow.classify import classify
+from diffclip_geo.workflow.suggest import suggest
 from diffclip_geo.workspace import Workspace
 
 
@@ -119,3 +121,16 @@ def test_a_model_on_its_own_is_said_to_be_without(
     said = capsys.readouterr()
     assert "The model does not know where labels lie" in said.err and "--no-nearness" in said.err
     assert said.out.strip() == str(tmp_path / "fast.onnx")
+
+
+def test_points_to_label_next_know_how_near_labels_are(place: Workspace, trained: Trained, tmp_path: Path) -> None:
+    _, row, column, label = read_training_pixels(place.training_pixels)
+    taken_for_the_nearest = []
+    for strength in (0.0, 2000.0):
+        set_nearness(place, strength, reach=500.0)
+        points = suggest(tmp_path / f"points{strength:g}.gpkg", 60, workspace=place.folder).points
+        with rasterio.open(trained.scene) as dataset:
+            at = Grid.of(dataset).pixel_of(*np.asarray(points.place).T)
+        nearest = label[cdist(np.stack(at, 1), np.stack([row, column], 1)).argmin(1)]
+        taken_for_the_nearest.append(np.mean(np.array(points.proposed) == np.array(trained.classes)[nearest - 1]))
+    assert taken_for_the_nearest[0] < 0.3 < 0.6 < taken_for_the_nearest[1]  # points that are in doubt between two
