@@ -5,15 +5,17 @@ import pytest
 import torch
 from benchmark_cases import tiny_case, tiny_method
 
+from diffclip_geo import training
 from diffclip_geo.benchmarking import networks
 from diffclip_geo.benchmarking.cases import Case, Tile
 from diffclip_geo.benchmarking.methods import GROUPS, METHODS
 from diffclip_geo.benchmarking.networks import NetworkMethod
 from diffclip_geo.benchmarking.splits import few_shot_split
-from diffclip_geo.kernel_heads import head_weights
+from diffclip_geo.kernel_heads import fit_kernel_heads, head_weights
 from diffclip_geo.margins import pad
 from diffclip_geo.nearness import Nearness
 from diffclip_geo.presets import load_preset
+from diffclip_geo.temperature import map_temperature
 
 
 def shuffled(case: Case, kept: np.ndarray) -> Case:
@@ -101,6 +103,26 @@ def test_nearness_weighs_what_is_predicted():
     clear = np.isfinite(alone[:, 0]) & (alone[:, 0] < alone[:, 1])
     nearest = case.truth[train][distance.argmin(1)]
     assert clear.any() and np.array_equal(found.label[clear], nearest[clear])
+
+
+def test_the_temperature_is_that_of_scores_with_nearness(monkeypatch):
+    heads, calibrated = [], []
+
+    def fit_heads(*arguments):
+        heads.append(fit_kernel_heads(*arguments))
+        return heads[-1]
+
+    def calibrate(far, near, label, spread):
+        calibrated.append((far, near))
+        return map_temperature(far, near, label, spread)
+
+    monkeypatch.setattr(training, "fit_kernel_heads", fit_heads)
+    monkeypatch.setattr(training, "map_temperature", calibrate)
+    case = tiny_case()
+    shots = case.shots(few_shot_split(case.truth, case.group, 3, 0, "random")[0])
+    assert tiny_method().prepare(case.images, None).fit(shots, 0).classifier.nearness is not None
+    for plain, weighed in zip(heads[0][1:], calibrated[0], strict=True):
+        assert (weighed >= plain).all() and (weighed > plain + 1e-3).any()
 
 
 def test_a_class_without_a_shot_is_never_mapped():
