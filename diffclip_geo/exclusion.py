@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio.warp
 from numpy.typing import NDArray
 
 from .errors import WorkspaceError
@@ -97,11 +96,7 @@ def pixels_on(
     """The pixels of `target` in which the centres of pixels of `source` fall; −1 where they have no place there."""
     if same_grid(target, source):
         return np.asarray(row, np.int64), np.asarray(column, np.int64)
-    x, y = source.centre_of(row, column)
-    if source.crs is not None and target.crs is not None and source.crs != target.crs:
-        shape = x.shape
-        moved = rasterio.warp.transform(source.crs, target.crs, x.ravel(), y.ravel())
-        x, y = (np.asarray(part).reshape(shape) for part in moved)
+    x, y = source.centre_in(target.crs, row, column)
     placed = np.isfinite(x) & np.isfinite(y)
     rows, columns = target.pixel_of(np.where(placed, x, 0), np.where(placed, y, 0))
     return np.where(placed, rows, -1), np.where(placed, columns, -1)

@@ -79,6 +79,20 @@ class Grid:
         """Map coordinates (x, y) of pixel centres."""
         return self.to_map(np.asarray(column) + 0.5, np.asarray(row) + 0.5)
 
+    def centre_in(
+        self, crs: CRS | None, row: NDArray[np.integer], column: NDArray[np.integer]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The same in another coordinate system, infinite where it has no such place. Without one on either side the
+        coordinates are taken as they are.
+        """
+        x, y = self.centre_of(row, column)
+        if self.crs is None or crs is None or self.crs == crs:
+            return x, y
+        from rasterio.warp import transform  # takes a while to import
+
+        moved = transform(self.crs, crs, x.ravel(), y.ravel())
+        return np.asarray(moved[0], np.float64).reshape(x.shape), np.asarray(moved[1], np.float64).reshape(y.shape)
+
 
 def _apply(
     transform: Affine, first: NDArray[np.floating], second: NDArray[np.floating]

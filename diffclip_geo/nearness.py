@@ -242,12 +242,7 @@ def _placed(
     """Row and column, on the target, of pixel centres of the source; infinite where they have no place there."""
     if source == target:
         return np.asarray(row, np.float64), np.asarray(column, np.float64)
-    x, y = source.centre_of(row, column)
-    if source.crs is not None and target.crs is not None and source.crs != target.crs:
-        from rasterio.warp import transform
-
-        x, y = (np.asarray(part) for part in transform(source.crs, target.crs, x, y))
-    columns, rows = target.to_pixels(x, y)
+    columns, rows = target.to_pixels(*source.centre_in(target.crs, row, column))
     return rows - 0.5, columns - 0.5
 
 

@@ -10,7 +10,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import rasterio.warp
 import torch
 from numpy.typing import NDArray
 from rasterio.crs import CRS
@@ -189,9 +188,7 @@ class _Looker:
             inside = [m[self.margin : -self.margin, self.margin : -self.margin][image.core] for m in image.modalities]
             features = torch.cat(inside, 1).numpy()
         rows, columns = np.nonzero(core & wanted)
-        x, y = grid.centre_of(rows + row, columns + column)
-        if grid.crs is not None and self.crs is not None and grid.crs != self.crs:
-            x, y = map(np.asarray, rasterio.warp.transform(grid.crs, self.crs, x, y))
+        x, y = grid.centre_in(self.crs, rows + row, columns + column)
         return _Sight(features[kept], probabilities, np.column_stack([x, y]))
 
 
