@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def file_facts(path: Path) -> dict[str, Any]:
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
 
 
+@cache
 def software_versions() -> dict[str, str]:
     """Versions of the program, Python, and the libraries that decide what is computed."""
     from rasterio import __gdal_version__
