@@ -61,8 +61,11 @@ class Nearness:
 
     def describe(self) -> str:
         """In words."""
-        odds = f"the odds of a class grow {np.exp(self.strength):,.1f}-fold beside its labels"
-        return f"{odds}, and less with distance up to {self.reach:g} pixels"
+        odds = f"{np.exp(self.strength):,.1f}"
+        if odds == "1.0":
+            return "does not count; labels that were left out were told no better by those near them"
+        grow = f"the odds of a class grow {odds}-fold beside its labels"
+        return f"{grow}, and less with distance up to {self.reach:g} pixels"
 
     def weights(self, closeness: Array) -> Array:
         """Weights of class probabilities, 1 for the class that is nearest, from closeness `[…, K]`."""

@@ -96,6 +96,14 @@ def test_one_shot_per_class_leaves_the_weight_in_between():
     assert 0 < fit_weight(far, near, np.array([0, 1]), 1.0) < 3.0
 
 
+def test_it_is_told_in_odds_or_that_it_does_not_count():
+    assert Nearness(np.log(24.56), 60.0).describe() == (
+        "the odds of a class grow 24.6-fold beside its labels, and less with distance up to 60 pixels"
+    )
+    assert Nearness(np.log(1.06), 60.0).describe().startswith("the odds of a class grow 1.1-fold")
+    assert Nearness(np.log(1.04), 60.0).describe().startswith("does not count; ")
+
+
 def test_weighing_multiplies_the_odds_and_leaves_those_of_far_pixels_alone():
     probability = softmax(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32))
     closeness = np.zeros((5, 3), np.float32)
