@@ -74,9 +74,10 @@ def open_onnx_engine(workspace: Workspace, classifier: Classifier, device: torch
     if _source_of(workspace.onnx) == source:
         return OnnxEngine(workspace.onnx, device)
     model = onnx_model(classifier, source).SerializeToString()
+    engine = OnnxEngine(model, device)
     with suppress(OSError):  # a workspace that cannot be written serves as well
         _write(workspace.onnx, model)
-    return OnnxEngine(model, device)
+    return engine
 
 
 def _open(model: Path | bytes, device: torch.device, threads: int) -> onnxruntime.InferenceSession:

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 import rasterio
 import shapely
+import torch
 from affine import Affine
 from diffclip_geo.cli.main import main
 from project_files import labels, plot, preset_file
@@ -638,6 +640,35 @@ def _():
     manifest = Path("work/workspace.json")
     manifest.write_text(manifest.read_text("utf-8").replace('"derived": []', '"derived": ["slope"]'), "utf-8")
     return ["export", "work", "--format", "deepness"]
+
+
+@case("The device is not known")
+def _():
+    return classify("--device", "gpu")
+
+
+@case("There is no GPU")
+def _(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return classify("--device", "cuda")
+
+
+def _one_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+
+@case("There is no such GPU")
+def _(monkeypatch):
+    _one_gpu(monkeypatch)
+    return classify("--device", "cuda:3")
+
+
+@case("ONNX Runtime cannot use the GPU")
+def _(monkeypatch):
+    _one_gpu(monkeypatch)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    return classify("--device", "cuda", "--runtime", "onnx")
 
 
 @case("ONNX Runtime is not installed")
