@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .. import __version__
@@ -21,14 +22,15 @@ from ..engines import EngineSpec
 from ..errors import RasterError
 from ..fast import Agreement, FastEngine
 from ..margins import read_with_margin
+from ..nearness import NearShots
 from ..pixelwise import Exact
 from ..sampling import sample_blocks
-from ..scenes import Block, Scene
+from ..scenes import Block, Scene, inside
 from ..schedulers import cores
-from ..student import Student
 from ..tiles import tiles_of
 from ..views import REACH, View
 from ..workspace import Workspace
+from .near import near_shots_of
 
 SAMPLE = 20_000  # pixels that the teacher classifies: some 20 seconds on two CPU cores
 PARTS = {"held out": 0.15, "validation": 0.15, "training": 0.7}  # shares of them
@@ -126,9 +128,14 @@ def distil(
     first, second = len(sample.training), len(sample.training) + len(sample.validation)
     training, validation = Lesson.join(lessons[:first]), Lesson.join(lessons[first:second])
     student = distil_student(teacher, training, validation, bands, layers, seed=seed)
-    held_out = [_read(scenes, margin, cell) for cell in sample.held_out]
     fast = FastEngine.of(engine.classes, Agreement(0.0, 0, 0.0), student.model().SerializeToString())
-    agreement = _agreement(replace(fast, cell=SIDE), student, held_out, margin, lessons[second:])
+    near = [near_shots_of(workspace, scene) for scene in scenes]
+    same = [
+        _same(replace(fast, cell=SIDE), _read(scenes, margin, cell), margin, lesson, cell, near[cell.scene])
+        for cell, lesson in zip(sample.held_out, lessons[second:], strict=True)
+    ]
+    everything, held_out = np.concatenate(same), Lesson.join(lessons[second:])
+    agreement = Agreement(float(everything.mean()), len(everything), share_in_doubt(student, held_out.features))
     fast = replace(fast, agreement=agreement)
     seconds = time.perf_counter() - started
     fast.save(
@@ -163,16 +170,16 @@ def _lesson(teacher: Teacher, scenes: Sequence[Scene], margin: int, cell: Cell) 
     return teacher.lesson(_read(scenes, margin, cell), margin)
 
 
-def _agreement(
-    engine: FastEngine, student: Student, blocks: Sequence[Block], margin: int, lessons: Sequence[Lesson]
-) -> Agreement:
-    """How the engine compares with what the teacher says of the same blocks."""
-    same = [
-        engine.probabilities(block, margin).argmax(1) == lesson.target.argmax(1)
-        for block, lesson in zip(blocks, lessons, strict=True)
-    ]
-    everything = np.concatenate(same)
-    return Agreement(float(everything.mean()), len(everything), share_in_doubt(student, Lesson.join(lessons).features))
+def _same(
+    engine: FastEngine, block: Block, margin: int, lesson: Lesson, cell: Cell, near: NearShots | None
+) -> NDArray[np.bool_]:
+    """Which pixels of a cell get the class of the teacher, on a map that nearness weighs."""
+    found, taught = engine.probabilities(block, margin), np.exp(lesson.target)
+    if near is not None:
+        valid = inside(block.valid, margin)
+        found, taught = (near.weigh(one, valid, cell.row, cell.column) for one in (found, taught))
+    same: NDArray[np.bool_] = found.argmax(1) == taught.argmax(1)
+    return same
 
 
 def _views(classifier: Classifier, scenes: Sequence[Scene], seed: int) -> tuple[View, ...]:

@@ -49,20 +49,6 @@ def test_too_few_cells_are_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -
         Sample.draw([scene], seed=0)
 
 
-def test_agreement_is_that_of_pixels_held_out(place: Workspace, scene: Scene) -> None:
-    engine, classifier = FastEngine.load(place, [scene]), load_classifier(place)
-    assert engine is not None
-    same = []
-    for cell in Sample.draw([scene], seed=0).held_out:
-        block = read_with_margin(scene, *cell[1:], max(classifier.margin, engine.margin))
-        fast = engine.probabilities(block, max(classifier.margin, engine.margin)).argmax(1)
-        exact = classifier.probabilities(classifier.engine(), block, max(classifier.margin, engine.margin)).argmax(1)
-        same.append(fast == exact)
-    everything = np.concatenate(same)
-    assert engine.agreement.pixels == len(everything)
-    assert engine.agreement.same == pytest.approx(everything.mean(), abs=0.01)  # cells differ in the last bits
-
-
 def test_a_student_gives_most_pixels_the_class_of_its_teacher(place: Workspace, scene: Scene) -> None:
     engine, classifier = FastEngine.load(place, [scene]), load_classifier(place)
     assert engine is not None

@@ -20,6 +20,7 @@ from diffclip_geo.fast import FastEngine
 from diffclip_geo.grid import Grid
 from diffclip_geo.scenes import Scene
 from diffclip_geo.workflow.classify import classify
+from diffclip_geo.workflow.distil import Sample, distil
 from diffclip_geo.workflow.suggest import suggest
 from diffclip_geo.workspace import Workspace
 
@@ -67,6 +68,24 @@ def test_neither_tiles_nor_processes_change_the_map(taught: Path, tmp_path: Path
         with rasterio.open(done.others[0]) as dataset:
             maps.append((labels_of(done.label_map).tobytes(), dataset.read().tobytes()))
     assert maps[0] == maps[1] == maps[2]
+
+
+def test_agreement_is_that_of_the_two_maps_on_pixels_held_out(place: Workspace, tmp_path: Path) -> None:
+    set_nearness(place, 8.0, reach=20.0)
+    scene = Scene.from_dict(place.read(place.manifest, "pretrain")["scenes"][0])
+    told = distil(place, [scene]).agreement
+    exact, fast = (
+        labels_of(
+            classify(tmp_path / f"{engine}.tif", workspace=place.folder, engine=engine, accept_agreement=0).label_map
+        )
+        for engine in ("exact", "fast")
+    )
+    held_out = [
+        np.s_[c.row : c.row + c.height, c.column : c.column + c.width] for c in Sample.draw([scene], 0).held_out
+    ]
+    same = np.concatenate([(exact[part] == fast[part])[exact[part] > 0] for part in held_out])
+    assert told.pixels == len(same)
+    assert told.same == pytest.approx(same.mean(), abs=1.1 / len(same))  # cells differ in the last bits
 
 
 def test_a_scene_elsewhere_is_mapped_without(place: Workspace, trained: Trained, tmp_path: Path) -> None:
