@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .. import __version__
@@ -27,6 +26,7 @@ from ..pixelwise import Exact
 from ..sampling import sample_blocks
 from ..scenes import Block, Scene, inside
 from ..schedulers import cores
+from ..student import Student
 from ..tiles import tiles_of
 from ..views import REACH, View
 from ..workspace import Workspace
@@ -130,12 +130,8 @@ def distil(
     student = distil_student(teacher, training, validation, bands, layers, seed=seed)
     fast = FastEngine.of(engine.classes, Agreement(0.0, 0, 0.0), student.model().SerializeToString())
     near = [near_shots_of(workspace, scene) for scene in scenes]
-    same = [
-        _same(replace(fast, cell=SIDE), _read(scenes, margin, cell), margin, lesson, cell, near[cell.scene])
-        for cell, lesson in zip(sample.held_out, lessons[second:], strict=True)
-    ]
-    everything, held_out = np.concatenate(same), Lesson.join(lessons[second:])
-    agreement = Agreement(float(everything.mean()), len(everything), share_in_doubt(student, held_out.features))
+    held_out = [(cell, _read(scenes, margin, cell), near[cell.scene]) for cell in sample.held_out]
+    agreement = _agreement(replace(fast, cell=SIDE), student, held_out, margin, lessons[second:])
     fast = replace(fast, agreement=agreement)
     seconds = time.perf_counter() - started
     fast.save(
@@ -170,16 +166,23 @@ def _lesson(teacher: Teacher, scenes: Sequence[Scene], margin: int, cell: Cell) 
     return teacher.lesson(_read(scenes, margin, cell), margin)
 
 
-def _same(
-    engine: FastEngine, block: Block, margin: int, lesson: Lesson, cell: Cell, near: NearShots | None
-) -> NDArray[np.bool_]:
-    """Which pixels of a cell get the class of the teacher, on a map that nearness weighs."""
-    found, taught = engine.probabilities(block, margin), np.exp(lesson.target)
-    if near is not None:
-        valid = inside(block.valid, margin)
-        found, taught = (near.weigh(one, valid, cell.row, cell.column) for one in (found, taught))
-    same: NDArray[np.bool_] = found.argmax(1) == taught.argmax(1)
-    return same
+def _agreement(
+    engine: FastEngine,
+    student: Student,
+    held_out: Sequence[tuple[Cell, Block, NearShots | None]],
+    margin: int,
+    lessons: Sequence[Lesson],
+) -> Agreement:
+    """How the engine compares with what the teacher says of the same cells, on maps that nearness weighs."""
+    same = []
+    for (cell, block, near), lesson in zip(held_out, lessons, strict=True):
+        both = [engine.probabilities(block, margin), np.exp(lesson.target)]
+        if near is not None:
+            valid = inside(block.valid, margin)
+            both = [near.weigh(one, valid, cell.row, cell.column) for one in both]
+        same.append(both[0].argmax(1) == both[1].argmax(1))
+    everything = np.concatenate(same)
+    return Agreement(float(everything.mean()), len(everything), share_in_doubt(student, Lesson.join(lessons).features))
 
 
 def _views(classifier: Classifier, scenes: Sequence[Scene], seed: int) -> tuple[View, ...]:
