@@ -8,6 +8,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -133,15 +134,18 @@ def train_language_model(
             rate = step_rate(step, steps, settings.learning_rate)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            which, windows, visible = _draw(source, weight, settings, step_generator(seed, step))
-            windows = [w.to(device) for w in windows]
-            visible = None if visible is None else visible.to(device)
+            batch = Batch.draw(source, weight, settings, step_generator(seed, step))
+            windows = [w.to(device) for w in batch.windows]
+            visible = None if batch.visible is None else batch.visible.to(device)
             forward = [partial(text, words)]
-            forward += [partial(_embed_part, image, ldc, windows, visible, part) for part in crew.slices(len(which))]
+            forward += [
+                partial(_embed_part, image, ldc, windows, visible, part) for part in crew.slices(len(windows[0]))
+            ]
             outputs = crew.map(operator.call, forward)
             leaves = [output.detach().requires_grad_() for output in outputs]
-            z_text, wanted = leaves[0], label[which].to(device)
-            z_image, feature = torch.cat(leaves[1:]).tensor_split([settings.text_width], 1)
+            z_text, wanted = leaves[0], label[batch.pixel].to(device)
+            embedded = torch.cat(leaves[1:])[batch.window.to(device)]
+            z_image, feature = embedded.tensor_split([settings.text_width], 1)
             loss = contrastive_loss(z_image, z_text, wanted, settings.temperature)
             if ldc is not None:
                 similarity = z_image @ z_text.T / settings.temperature
@@ -166,20 +170,31 @@ def train_language_model(
     return dataclasses.replace(model, spread=max(spread, 1e-6)), records
 
 
-def _draw(
-    source: WindowSource, weight: Tensor, settings: FewshotSettings, generator: torch.Generator
-) -> tuple[Tensor, list[Tensor], Tensor | None]:
-    """A batch: labelled pixels by index `[B]`, their windows, turned, and the cells those show `[B, V]`, if not all."""
-    which = torch.multinomial(weight, settings.batch, replacement=True, generator=generator)
-    windows = list(source.gather(which, torch.randint(8, (settings.batch,), generator=generator)))
-    cells = source.side**2
-    shown = max(1, round(settings.visible * cells))
-    if shown == cells:
-        return which, windows, None
-    order = torch.rand(settings.batch, cells, generator=generator)
-    order[:, cells // 2] = -1  # the centre is always shown, and first
-    visible = order.argsort(1)[:, :shown]
-    return which, [w.gather(1, visible[..., None].expand(-1, -1, w.shape[-1])) for w in windows], visible
+class Batch(NamedTuple):
+    """What one step of stage 2 sees."""
+
+    pixel: Tensor  # labelled pixels by index, int64 [B]
+    window: Tensor  # the window of each of them, int64 [B]
+    windows: Sequence[Tensor]  # turned, [W, V, C] for each modality
+    visible: Tensor | None  # the cells that are shown, int64 [W, V]; None: all, in order
+
+    @classmethod
+    def draw(cls, source: WindowSource, weight: Tensor, settings: FewshotSettings, generator: torch.Generator) -> Batch:
+        """Labelled pixels at random, by weight. Those that are drawn twice, turned alike, share a window: from a few
+        shots, many do.
+        """
+        pixel = torch.multinomial(weight, settings.batch, replacement=True, generator=generator)
+        symmetry = torch.randint(8, (settings.batch,), generator=generator)
+        cells = source.side**2
+        shown = max(1, round(settings.visible * cells))
+        if shown == cells:
+            turned, window = torch.unique(8 * pixel + symmetry, return_inverse=True)
+            return cls(pixel, window, source.gather(turned // 8, turned % 8), None)
+        order = torch.rand(settings.batch, cells, generator=generator)
+        order[:, cells // 2] = -1  # the centre is always shown, and first
+        visible = order.argsort(1)[:, :shown]
+        windows = [w.gather(1, visible[..., None].expand(-1, -1, w.shape[-1])) for w in source.gather(pixel, symmetry)]
+        return cls(pixel, torch.arange(settings.batch), windows, visible)
 
 
 def _embed(

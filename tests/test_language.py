@@ -4,7 +4,7 @@ import torch
 from tiny import tiny_preset
 
 from diffclip_geo.images import Image
-from diffclip_geo.language import step_rate, train_language_model, training_steps
+from diffclip_geo.language import Batch, step_rate, train_language_model, training_steps
 from diffclip_geo.pretraining import build_encoder
 from diffclip_geo.windows import WindowSource
 
@@ -123,3 +123,29 @@ def test_the_learning_rate_steps_down_after_a_half_and_three_quarters():
     assert rate[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rate[10:100] == [1.0] * 90
     assert rate[100:150] == pytest.approx([0.3] * 50) and rate[150:] == pytest.approx([0.09] * 50)
+
+
+@pytest.mark.parametrize("visible", [1.0, 0.4])
+def test_each_label_of_a_batch_meets_the_window_of_its_pixel(scene, visible):
+    image, label = scene
+    source = WindowSource([image], 5)
+    weight = torch.zeros(len(label))
+    weight[[3, 60]] = 1.0
+    settings = tiny_preset(fewshot={"batch": 64, "visible": visible}).fewshot
+    batch = Batch.draw(source, weight, settings, torch.Generator().manual_seed(0))
+    assert len(batch.pixel) == 64 and set(batch.pixel.tolist()) == {3, 60}
+    centre = 12 if batch.visible is None else 0
+    for windows, whole in zip(batch.windows, source.gather(batch.pixel), strict=True):
+        shown = windows[batch.window]
+        torch.testing.assert_close(shown[:, centre], whole[:, 12])
+        if batch.visible is None:  # every symmetry keeps the pixels of a window
+            torch.testing.assert_close(shown.sort(1).values, whole.sort(1).values)
+
+
+def test_labels_that_are_drawn_twice_share_a_window(scene):
+    image, label = scene
+    weight = torch.zeros(len(label))
+    weight[5] = 1.0
+    settings = tiny_preset(fewshot={"batch": 64, "visible": 1.0}).fewshot
+    batch = Batch.draw(WindowSource([image], 5), weight, settings, torch.Generator().manual_seed(0))
+    assert len(batch.windows[0]) == 8 and len(batch.pixel) == 64

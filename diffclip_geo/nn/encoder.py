@@ -91,20 +91,24 @@ class Encoder(nn.Module):
         levels[-1] = self.norm(tokens)
         return levels
 
-    def summary_tokens(self, centre: bool) -> list[int]:
-        """Places of the class token and, if wanted, of the centre pixel among the tokens of a whole window."""
-        return [0, 1 + self.config.tokens // 2] if centre else [0]
-
-    def summarise(self, projected: Tensor, centre: bool) -> Tensor:
-        """Features of the class token and, if wanted, of the centre pixel, for inference on whole clean windows.
-
-        `projected` is `[B, N, width]`; returns `[B, 1, width]` or `[B, 2, width]`. The last block computes keys and
-        values for all tokens, but queries and all that follows for these tokens only.
+    def summary_tokens(self, centre: bool, visible: Tensor | None = None) -> list[int]:
+        """Places of the class token and, if wanted, of the centre pixel: among the tokens of a whole window, or of its
+        `visible` cells, of which the centre is the first.
         """
-        wanted = self.summary_tokens(centre)
-        tokens = self.embed(projected)
+        middle = self.config.tokens // 2 if visible is None else 0
+        return [0, 1 + middle] if centre else [0]
+
+    def summarise(self, projected: Tensor, centre: bool, visible: Tensor | None = None) -> Tensor:
+        """Features of the class token and, if wanted, of the centre pixel, of clean windows.
+
+        `projected` is `[B, V, width]` and holds all cells in order, or the cells `visible` `[B, V]`, of which the first
+        is the centre; returns `[B, 1, width]` or `[B, 2, width]`. The last block computes keys and values for all
+        tokens, but queries and all that follows for these tokens only.
+        """
+        tokens = self.embed(projected, visible=visible)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
+        wanted = self.summary_tokens(centre, visible)
         summary: Tensor = self.norm(_tokens_after(cast(Block, self.blocks[-1]), tokens, wanted))
         return summary
 

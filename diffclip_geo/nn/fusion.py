@@ -34,14 +34,14 @@ class ImageEncoder(nn.Module):
 
         They hold all cells in order, or the cells `visible` `[B, V]`, of which the first is the centre.
         """
-        return self.with_levels(windows, visible)[0]
+        projected = [self.encoder.project(w, m) for m, w in enumerate(windows)]
+        return self.project([self.encoder.summarise(one, self.centre, visible) for one in projected])
 
     def with_levels(
         self, windows: Sequence[Tensor], visible: Tensor | None = None
     ) -> tuple[Tensor, Sequence[Sequence[Tensor]]]:
         """z_image, and for each modality the tokens after every block, `[B, 1 + V, width]` each."""
-        middle = self.encoder.config.tokens // 2 if visible is None else 0
-        wanted = [0, 1 + middle] if self.centre else [0]
+        wanted = self.encoder.summary_tokens(self.centre, visible)
         levels = [self.encoder.features(w, m, visible=visible) for m, w in enumerate(windows)]
         return self.project([one[-1][:, wanted] for one in levels]), levels
 

@@ -26,6 +26,15 @@ def test_the_summary_equals_the_same_tokens_of_the_full_pass(modality, depth):
     torch.testing.assert_close(encoder.summarise(projected, True), class_token_and_centre_cell, rtol=1e-4, atol=1e-5)
 
 
+def test_the_summary_of_visible_cells_takes_the_first_for_the_centre():
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig((3, 1), window=5, width=16, depth=2, heads=2)).eval()
+    pixels, visible = torch.randn(4, 7, 3), torch.stack([torch.randperm(25)[:7] for _ in range(4)])
+    whole = encoder(pixels, 0, visible=visible)
+    summary = encoder.summarise(encoder.project(pixels, 0), True, visible)
+    torch.testing.assert_close(summary, whole[:, [0, 1]], rtol=1e-4, atol=1e-5)
+
+
 def test_features_are_given_for_the_class_token_and_each_pixel(encoder):
     assert encoder(torch.randn(4, 25, 3), 0).shape == (4, 26, 16)
     assert encoder(torch.randn(4, 7, 1), 1, visible=torch.arange(7).expand(4, -1)).shape == (4, 8, 16)
