@@ -14,7 +14,7 @@ from .conformal import HeldOutShots
 from .exact import Embedder, ExactEngine
 from .images import SceneStats
 from .kernel import KernelRidge, Term
-from .kernel_heads import KernelHeads, head_weights
+from .kernel_heads import KernelHeads
 from .language import LanguageModel, build_head, head_name
 from .nearness import Nearness
 from .nn.encoder import Encoder, EncoderConfig
@@ -73,8 +73,9 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
     tensors["text"] = classifier.model.text
     head = classifier.model.head
     tensors |= {f"head.{name}": tensor for name, tensor in (head.state_dict() if head else {}).items()}
-    kernels = () if classifier.kernels is None else classifier.kernels.heads
-    for number, kernel in enumerate(kernels):
+    blended = classifier.kernels
+    kernels = () if blended is None else tuple(zip(blended.heads, blended.weights, strict=True))
+    for number, (kernel, _) in enumerate(kernels):
         tensors[f"kernel.{number}.coefficients"] = torch.from_numpy(kernel.coefficients)
         for place, term in enumerate(kernel.terms):
             tensors[f"kernel.{number}.{place}.shots"] = torch.from_numpy(term.shots)
@@ -96,7 +97,11 @@ def save_classifier(workspace: Workspace, classifier: Classifier, facts: Mapping
                 "head": head_name(head),
             },
             "kernels": [
-                [{name: getattr(term, name) for name in _TERM_FACTS} for term in kernel.terms] for kernel in kernels
+                {
+                    "weight": weight,
+                    "terms": [{name: getattr(term, name) for name in _TERM_FACTS} for term in kernel.terms],
+                }
+                for kernel, weight in kernels
             ],
         },
     )
@@ -121,7 +126,7 @@ def load_classifier(workspace: Workspace) -> Classifier:
         SceneStats.from_dict(facts["stats"]),
         LanguageModel(image.eval(), text, language["temperature"], language["spread"], head),
         tuple(View.from_dict(one) for one in facts["views"]),
-        _load_kernels(trained["kernels"], tensors, preset.blend),
+        _load_kernels(trained["kernels"], tensors),
         preset.blend,
         trained["temperature"],
         HeldOutShots(tensors["held_out.score"].numpy(), tensors["held_out.group"].numpy())
@@ -131,18 +136,16 @@ def load_classifier(workspace: Workspace) -> Classifier:
     )
 
 
-def _load_kernels(
-    facts: Sequence[Sequence[Mapping[str, Any]]], tensors: Mapping[str, Tensor], blend: BlendSettings
-) -> KernelHeads | None:
+def _load_kernels(facts: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor]) -> KernelHeads | None:
     heads = []
-    for number, terms in enumerate(facts):
+    for number, terms in enumerate(one["terms"] for one in facts):
         arrays = [
             [tensors[f"kernel.{number}.{place}.{name}"].numpy() for name in ("scale", "shots")]
             for place in range(len(terms))
         ]
         fitted = tuple(Term(**one, scale=scale, shots=shots) for one, (scale, shots) in zip(terms, arrays, strict=True))
         heads.append(KernelRidge(fitted, tensors[f"kernel.{number}.coefficients"].numpy()))
-    return KernelHeads(tuple(heads), tuple(head_weights(blend).values())) if heads else None
+    return KernelHeads(tuple(heads), tuple(one["weight"] for one in facts)) if heads else None
 
 
 def empty_encoder(preset: Preset, channels: Sequence[int]) -> Encoder:

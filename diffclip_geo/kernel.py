@@ -60,6 +60,20 @@ class Term:
 
 
 @dataclass(frozen=True)
+class HeadScores:
+    """What a classifier, or a blend of them, says of pixels that it was not trained on."""
+
+    far: Array  # [N, K], of each shot when its whole group (polygon) is left out of training
+    near: Array  # [N, K], of each shot when it alone is left out
+    scene: Array  # [M, K], of unlabelled pixels
+
+    @property
+    def spread(self) -> float:
+        """Mean standard deviation of the scores over the scene."""
+        return float(self.scene.std(0).mean())
+
+
+@dataclass(frozen=True)
 class KernelRidge:
     """Scores of the classes: k(x, shots) · coefficients, in units of their spread over the unlabelled scene."""
 
@@ -89,9 +103,8 @@ def fit_kernel_ridge(
     classes: int,
     scene: Sequence[Array],
     scales: int = 1,
-) -> tuple[KernelRidge, Array, Array]:
-    """The classifier; the scores `[N, K]` that each shot gets when its whole group (polygon) is left out of training;
-    and those when it alone is.
+) -> tuple[KernelRidge, HeadScores]:
+    """The classifier, and its scores of left-out shots and of the scene.
 
     `shots` `[N, F]` belong to the classes `label` 0…K−1; `scene` `[M, F]` are unlabelled pixels that set widths and
     units; both are one array per view, whose features are those of `scales` in turn. The ridge grows with the size of a
@@ -106,12 +119,11 @@ def fit_kernel_ridge(
     target = np.eye(classes)[label] - 1 / classes
     inverse = np.linalg.inv(kernel)
     coefficients = inverse @ target
-    spread = max(float((kernel_of(terms, scene) @ coefficients).std(0).mean()), 1e-12)
-    far, near = (
-        (_left_out(inverse, coefficients, target, groups) / spread).astype(np.float32)
-        for groups in (group, np.arange(len(label)))
-    )
-    return KernelRidge(terms, (coefficients / spread).astype(np.float32)), far, near
+    seen = kernel_of(terms, scene) @ coefficients
+    spread = max(float(seen.std(0).mean()), 1e-12)
+    far, near = (_left_out(inverse, coefficients, target, groups) for groups in (group, np.arange(len(label))))
+    scores = HeadScores(*((one / spread).astype(np.float32) for one in (far, near, seen)))
+    return KernelRidge(terms, (coefficients / spread).astype(np.float32)), scores
 
 
 def _left_out(inverse: NDArray, coefficients: NDArray, target: NDArray, group: NDArray[np.integer]) -> NDArray:

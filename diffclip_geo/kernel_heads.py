@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .kernel import KernelRidge, Recipe, Similarity, fit_kernel_ridge
+from .kernel import HeadScores, KernelRidge, Recipe, Similarity, fit_kernel_ridge
 from .normalisation import Array
 from .presets import BlendSettings
+from .stacking import learn_weights
 
 BRIGHTNESS_FREE, RAW = 0, 1  # the views, in order
 
@@ -20,7 +21,13 @@ RECIPES = {
     "local_kernel": Recipe(
         (Similarity(BRIGHTNESS_FREE, "laplace", 1.0), Similarity(RAW, "laplace", 1.0, share=0.5)), ridge=0.1
     ),
-    "context_kernel": Recipe((Similarity(BRIGHTNESS_FREE, "laplace", 1.0, evenness=0.75),), ridge=0.1),
+    "context_kernel": Recipe(
+        (
+            Similarity(BRIGHTNESS_FREE, "laplace", 1.0, evenness=0.75),
+            Similarity(RAW, "laplace", 1.0, share=0.5, evenness=0.75),
+        ),
+        ridge=0.1,
+    ),
 }
 
 
@@ -37,7 +44,7 @@ class KernelHeads:
 
 
 def head_weights(blend: BlendSettings) -> dict[str, float]:
-    """The heads that a blend asks for, with their weights."""
+    """The heads that a blend asks for, with the weights that they have until shots have their say."""
     return {name: weight for name in RECIPES if (weight := getattr(blend, name))}
 
 
@@ -49,18 +56,20 @@ def fit_kernel_heads(
     classes: int,
     scene: Sequence[Array],
     scales: int,
-) -> tuple[KernelHeads, Array, Array]:
-    """The heads, and the blended scores `[N, K]` of the shots when their polygons, or they alone, are left out of
-    training.
+) -> tuple[KernelHeads, HeadScores]:
+    """The heads, with weights that the left-out shots bear out, and their blended scores.
 
     Arguments are those of `kernel.fit_kernel_ridge`, one array per view.
     """
-    weights = head_weights(blend)
-    heads, far, near = zip(
-        *(fit_kernel_ridge(RECIPES[name], shots, label, group, classes, scene, scales) for name in weights), strict=True
+    asked = head_weights(blend)
+    heads, scores = zip(
+        *(fit_kernel_ridge(RECIPES[name], shots, label, group, classes, scene, scales) for name in asked), strict=True
     )
-    blended = KernelHeads(heads, tuple(weights.values()))
-    return blended, _weighted_sum(weights.values(), far), _weighted_sum(weights.values(), near)
+    weights = learn_weights(tuple(asked.values()), scores, label, blend.freedom)
+    far, near, over = (
+        _weighted_sum(weights, (getattr(one, name) for one in scores)) for name in ("far", "near", "scene")
+    )
+    return KernelHeads(heads, weights), HeadScores(far, near, over)
 
 
 def _weighted_sum(weights: Iterable[float], scores: Iterable[Array]) -> Array:

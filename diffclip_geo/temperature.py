@@ -35,6 +35,13 @@ def best_loss(scores: Array, label: NDArray[np.integer], spread: float) -> float
     return float(np.min(_losses(scores, label, spread)))
 
 
+def class_balance(label: NDArray[np.integer], classes: int) -> NDArray[np.float64]:
+    """Weights of shots of the classes `label`, 1 in the mean, with which all classes that have a shot count alike."""
+    size = np.bincount(label, minlength=classes)
+    weight: NDArray[np.float64] = len(label) / (size > 0).sum() / size[label]
+    return weight
+
+
 def softmax(scores: Array) -> Array:
     """Probabilities over the last axis."""
     exponential = np.exp(scores - scores.max(-1, keepdims=True))
@@ -44,8 +51,7 @@ def softmax(scores: Array) -> Array:
 
 def _losses(scores: Array, label: NDArray[np.integer], spread: float) -> list[float]:
     """At the temperatures of the grid."""
-    size = np.bincount(label, minlength=scores.shape[1])
-    weight = len(label) / (size > 0).sum() / size[label]
+    weight = class_balance(label, scores.shape[1])
     return [
         float((weight * _negative_log_likelihood(scores / (temperature * spread), label)).sum())
         + PRIOR_WEIGHT * float(np.log(temperature / PRIOR) / PRIOR_WIDTH) ** 2 / 2

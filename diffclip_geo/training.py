@@ -50,9 +50,9 @@ def train_classifier(
     """Stage 2 and the kernel heads on the valid labelled pixels; `scene` holds unlabelled blocks. All were read with
     `margin`.
 
-    Every class must have a valid pixel. Nothing but the labelled pixels and unlabelled data enters: the temperature
-    comes from the scores that shots get when their polygon is left out, and how much nearness counts, too; where pixels
-    have no place it does not. `head` and `text_vectors` are those of `train_language_model`.
+    Every class must have a valid pixel. Nothing but the labelled pixels and unlabelled data enters: the weights of the
+    kernel heads and the temperature come from the scores that shots get when they are left out, and how much nearness
+    counts, too; where pixels have no place it does not. `head` and `text_vectors` are those of `train_language_model`.
     """
     side = preset.encoder.window
     shown = [_Shown.of(one, stats, views, margin, side // 2) for one in labelled]
@@ -87,8 +87,8 @@ def train_classifier(
         pixels.append(everything[sample])
         mine.append(np.concatenate([one.features[number] for one in shown])[kept])
     scales = len(views[0].weights)
-    kernels, far, near = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
-    spread, weight = _spread(kernels(pixels)), 0.0
+    kernels, scores = fit_kernel_heads(blend, mine, label[kept], group[kept], len(classes), pixels, scales)
+    far, near, spread, weight = scores.far, scores.near, scores.spread, 0.0
     if blend.nearness and all(one.spots is not None for one in shown):
         spots = Spots.join([one.spots for one in shown if one.spots is not None]).take(kept)
         groups = group[kept], np.arange(len(kept))
@@ -155,7 +155,3 @@ def _fair_sample(label: NDArray[np.integer], most: int, rng: np.random.Generator
         mine = label[order] == one
         turn[mine] = np.arange(mine.sum())
     return np.sort(order[np.argsort(turn, kind="stable")[:most]])
-
-
-def _spread(scores: Array) -> float:
-    return float(scores.std(0).mean())

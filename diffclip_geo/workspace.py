@@ -20,7 +20,7 @@ from .errors import WorkspaceError
 from .jsonfiles import save_json
 from .nearness import Nearness
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ def test_a_scale_that_is_switched_off_stays_off(shots):
 @pytest.mark.parametrize("recipe", [GAUSSIAN, BOTH])
 def test_scores_of_left_out_polygons_and_shots_equal_a_fit_without_them(shots, recipe):
     views, label, group, scene = shots
-    fitted, *held_out = fit_kernel_ridge(recipe, views, label, group, 3, scene, scales=2)
+    fitted, found = fit_kernel_ridge(recipe, views, label, group, 3, scene, scales=2)
+    held_out = found.far, found.near
     size = np.bincount(label)
     matrix = kernel_of(fitted.terms, views)
     target = np.eye(3)[label] - 1 / 3
@@ -75,8 +76,9 @@ def test_scores_of_left_out_polygons_and_shots_equal_a_fit_without_them(shots, r
 @pytest.mark.parametrize("recipe", [GAUSSIAN, BOTH])
 def test_scores_have_unit_spread_over_the_scene_and_tell_the_classes_apart(shots, recipe):
     views, label, group, scene = shots
-    fitted, *_ = fit_kernel_ridge(recipe, views, label, group, 3, scene)
+    fitted, found = fit_kernel_ridge(recipe, views, label, group, 3, scene)
     assert fitted(scene).std(0).mean() == pytest.approx(1, rel=1e-3)
+    assert found.scene == pytest.approx(fitted(scene), abs=1e-5) and found.spread == pytest.approx(1, rel=1e-3)
     assert (fitted(views).argmax(1) == label).mean() > 0.8
     assert (fitted(views).argmax(1)[label == 2] == 2).all()  # two shots are not drowned by twenty
 

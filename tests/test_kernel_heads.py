@@ -17,6 +17,9 @@ def fitted(blend, seed=0):
     return (*fit_kernel_heads(blend, shots, label, np.arange(18), 3, scene, 4), scene)
 
 
+FIXED = replace(BLEND, freedom=0.0)
+
+
 def test_a_blend_asks_for_the_heads_that_have_a_weight():
     assert list(head_weights(BLEND)) == list(RECIPES)
     assert head_weights(load_preset("paper").blend) == {}
@@ -24,10 +27,25 @@ def test_a_blend_asks_for_the_heads_that_have_a_weight():
 
 
 def test_scores_and_held_out_scores_are_the_weighted_sums_of_the_heads():
-    heads, far, near, scene = fitted(BLEND)
-    alone = [fitted(replace(BLEND, **{o: 0.0 for o in RECIPES if o != name})) for name in RECIPES]
+    heads, scores, scene = fitted(FIXED)
+    alone = [fitted(replace(FIXED, **{o: 0.0 for o in RECIPES if o != name})) for name in RECIPES]
     assert heads(scene) == pytest.approx(sum(one(scene) for one, *_ in alone), abs=1e-5)
-    for number, blended in enumerate((far, near), start=1):
-        assert blended == pytest.approx(sum(one[number] for one in alone), abs=1e-5)
-    doubled, *_ = fitted(replace(BLEND, **{name: 2 * getattr(BLEND, name) for name in RECIPES}))
+    assert scores.scene == pytest.approx(heads(scene), abs=1e-5)
+    assert scores.spread == pytest.approx(heads(scene).std(0).mean(), rel=1e-4)
+    for name in ("far", "near"):
+        assert getattr(scores, name) == pytest.approx(sum(getattr(one[1], name) for one in alone), abs=1e-5)
+    doubled, *_ = fitted(replace(FIXED, **{name: 2 * getattr(FIXED, name) for name in RECIPES}))
     assert doubled(scene) == pytest.approx(2 * heads(scene), rel=1e-4, abs=1e-5)
+
+
+def test_shots_move_the_weights_of_the_heads_and_with_them_all_scores():
+    fixed, *_ = fitted(FIXED)
+    heads, scores, scene = fitted(BLEND)
+    assert heads.weights != pytest.approx(fixed.weights, rel=0.01)
+    assert sum(heads.weights) == pytest.approx(sum(fixed.weights))
+    assert scores.scene == pytest.approx(heads(scene), abs=1e-5)
+    alone = [fitted(replace(BLEND, **{o: 0.0 for o in RECIPES if o != name})) for name in RECIPES]
+    shares = [weight / getattr(BLEND, name) for weight, name in zip(heads.weights, RECIPES, strict=True)]
+    for name in ("far", "near"):
+        expected = sum(share * getattr(one[1], name) for share, one in zip(shares, alone, strict=True))
+        assert getattr(scores, name) == pytest.approx(expected, abs=1e-5)

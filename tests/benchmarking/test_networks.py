@@ -121,7 +121,8 @@ def test_the_temperature_is_that_of_scores_with_nearness(monkeypatch):
     case = tiny_case()
     shots = case.shots(few_shot_split(case.truth, case.group, 3, 0, "random")[0])
     assert tiny_method().prepare(case.images, None).fit(shots, 0).classifier.nearness is not None
-    for plain, weighed in zip(heads[0][1:], calibrated[0], strict=True):
+    scores = heads[0][1]
+    for plain, weighed in zip((scores.far, scores.near), calibrated[0], strict=True):
         assert (weighed >= plain).all() and (weighed > plain + 1e-3).any()
 
 
