@@ -21,6 +21,7 @@ from .sampling import LabelledBlock
 from .scenes import Block, inside
 from .text_weights import clip_text_embeddings
 from .training import fit_views, margin_of, train_classifier
+from .views import with_relatives
 from .windows import WindowSource
 
 
@@ -49,7 +50,8 @@ class ArrayModel:
         """Stage 1 on the valid pixels of all images; returns the losses. Raises ValueError for unlike grids."""
         blocks = [self._block(image) for image in images]
         self._stats = SceneStats.fit(blocks, components=self.preset.input.components)
-        self._views = fit_views(blocks, self._margin, self.preset)
+        sizes = [image[0].shape[:2] for image in images]
+        self._views = with_relatives(fit_views(blocks, self._margin, self.preset), sizes)
         self._scene = blocks
         normalised = [self._stats.normalise(block, self._margin) for block in blocks]
         source = WindowSource(normalised, self.preset.encoder.window)

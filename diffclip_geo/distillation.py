@@ -18,7 +18,7 @@ from .fast import network_inputs, open_session
 from .normalisation import Array
 from .scenes import Block, inset, inside
 from .sidebyside import one_thread
-from .student import Refinement, Student, feature_model, view_rows, view_weights
+from .student import Refinement, Student, feature_model, view_features
 from .views import REACH, View
 
 HIDDEN = (64, 64)
@@ -91,8 +91,7 @@ class Teacher:
         heads = self.classifier.kernels
         if heads is None:
             return None
-        seen = [features[:, view_rows(self.views, i)] * view_weights(view) for i, view in enumerate(self.views)]
-        return _centred(heads(seen))
+        return _centred(heads([view_features(features, self.views, number) for number in range(len(self.views))]))
 
 
 def distil_student(

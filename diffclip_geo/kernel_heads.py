@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from .normalisation import Array
 from .presets import BlendSettings
 from .stacking import learn_weights
 
-BRIGHTNESS_FREE, RAW = 0, 1  # the views, in order
+BRIGHTNESS_FREE, RAW = PLAIN = 0, 1  # the views, in order; in plots, those relative to the surroundings follow
 
 RECIPES = {
     "kernel": Recipe((Similarity(BRIGHTNESS_FREE, "gaussian", 0.5),), ridge=0.03),
@@ -59,17 +59,26 @@ def fit_kernel_heads(
 ) -> tuple[KernelHeads, HeadScores]:
     """The heads, with weights that the left-out shots bear out, and their blended scores.
 
-    Arguments are those of `kernel.fit_kernel_ridge`, one array per view.
+    Arguments are those of `kernel.fit_kernel_ridge`, one array per view. With relative views, every head has a twin on
+    these, which counts as much until shots have their say.
     """
     asked = head_weights(blend)
+    recipes, prior = [RECIPES[name] for name in asked], tuple(asked.values())
+    if len(scene) > len(PLAIN):
+        recipes, prior = [*recipes, *map(_on_relative_views, recipes)], 2 * prior
     heads, scores = zip(
-        *(fit_kernel_ridge(RECIPES[name], shots, label, group, classes, scene, scales) for name in asked), strict=True
+        *(fit_kernel_ridge(recipe, shots, label, group, classes, scene, scales) for recipe in recipes), strict=True
     )
-    weights = learn_weights(tuple(asked.values()), scores, label, blend.freedom)
+    weights = learn_weights(prior, scores, label, blend.freedom)
     far, near, over = (
         _weighted_sum(weights, (getattr(one, name) for one in scores)) for name in ("far", "near", "scene")
     )
     return KernelHeads(heads, weights), HeadScores(far, near, over)
+
+
+def _on_relative_views(recipe: Recipe) -> Recipe:
+    moved = (replace(one, view=one.view + len(PLAIN)) for one in recipe.similarities)
+    return replace(recipe, similarities=tuple(moved))
 
 
 def _weighted_sum(weights: Iterable[float], scores: Iterable[Array]) -> Array:

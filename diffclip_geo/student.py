@@ -58,7 +58,7 @@ class Student:
     def model(self) -> onnx.ModelProto:
         """The network as an ONNX model."""
         graph = Graph()
-        features = _features(graph, self.views, self.bands, self.layers)
+        features = _features(graph, _plain(self.views), self.bands, self.layers)
         hidden = features
         for layer in self.hidden:
             hidden = graph.add("Relu", _linear(graph, layer, hidden))
@@ -74,19 +74,39 @@ class Student:
 
 def feature_model(views: Sequence[View], bands: int, layers: int) -> onnx.ModelProto:
     """The part of the model below the network: its output is ``features`` `[F, pixels]`, scale by scale, in each those
-    of one view after those of another.
+    of one plain view after those of another.
     """
     graph = Graph()
-    graph.add("Identity", _features(graph, views, bands, layers), name="features")
-    size = sum(view.transform.channels for view in views) * (1 + len(SCALES))
+    plain = _plain(views)
+    graph.add("Identity", _features(graph, plain, bands, layers), name="features")
+    size = sum(view.transform.channels for view in plain) * (1 + len(SCALES))
     return graph.model("student", _inputs(bands, layers), {"features": [size, "pixels"]})
 
 
-def view_rows(views: Sequence[View], view: int) -> NDArray[np.int64]:
-    """Which rows of the features belong to a view, in its own order: scale by scale, component by component."""
-    sizes = [one.transform.channels for one in views]
+def view_rows(views: Sequence[View], view: int, *, widest: bool = False) -> NDArray[np.int64]:
+    """Which rows of the features belong to a view, in its own order: scale by scale, component by component.
+
+    With `widest`, at every scale the rows of the widest one: what a relative view takes from the others. It shares its
+    rows with the plain view that it is the relative of.
+    """
+    sizes = [one.transform.channels for one in _plain(views)]
+    view %= len(sizes)
     first, total = sum(sizes[:view]), sum(sizes)
-    return (np.arange(1 + len(SCALES))[:, None] * total + first + np.arange(sizes[view])).ravel()
+    scale = np.full(1 + len(SCALES), len(SCALES)) if widest else np.arange(1 + len(SCALES))
+    return (scale[:, None] * total + first + np.arange(sizes[view])).ravel()
+
+
+def view_features(features: Array, views: Sequence[View], view: int) -> Array:
+    """What a view gives, from the features `[N, F]` of the model; `[N, components · (1 + scales)]`."""
+    mine = features[:, view_rows(views, view)]
+    if views[view].relative:
+        mine = mine - features[:, view_rows(views, view, widest=True)]
+    return mine * view_weights(views[view])
+
+
+def _plain(views: Sequence[View]) -> list[View]:
+    """Those that are not relative; they come first, and the relative ones in the same order."""
+    return [view for view in views if not view.relative]
 
 
 def view_weights(view: View) -> Array:
@@ -269,6 +289,9 @@ def _kernel_scores(graph: Graph, refinement: Refinement, views: Sequence[View], 
 def _kernel(graph: Graph, term: Term, views: Sequence[View], features: str) -> str:
     """Similarity to the shots, times the share; features `[F, n]` → `[shots, n]`."""
     mine = graph.add("Gather", features, graph.integers(view_rows(views, term.view).tolist()), axis=0)
+    if views[term.view].relative:
+        widest = view_rows(views, term.view, widest=True).tolist()
+        mine = graph.add("Sub", mine, graph.add("Gather", features, graph.integers(widest), axis=0))
     mine = graph.add("Mul", mine, graph.constant((view_weights(views[term.view]) * term.scale)[:, None]))
     distance = {"gaussian": _squared_distance, "laplace": _city_block_distance}[term.metric](graph, mine, term.shots)
     return graph.add(

@@ -5,7 +5,7 @@ coherent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,15 @@ LAG = 3.0  # coherence at a scale is read from the autocorrelation at this many 
 
 @dataclass(frozen=True)
 class View:
-    """Whitened components of the stacked channels, as they are and Gaussian-smoothed, each scale with its weight."""
+    """Whitened components of the stacked channels, as they are and Gaussian-smoothed, each scale with its weight.
+
+    Relative ones are what differs from the surroundings: the components at the widest scale are taken from those at all
+    scales. What light and air add to a whole plot goes with them.
+    """
 
     transform: ChannelTransform
     weights: Array  # [1 + scales], amplitudes that multiply the components at each scale
+    relative: bool
 
     @classmethod
     def fit(cls, blocks: Sequence[Block], margin: int, *, components: int, brightness_free: bool) -> View:
@@ -52,7 +57,7 @@ class View:
             ]
             spreads.append(np.concatenate(smoothed).var(0).sum())
         weights = np.sqrt(np.array(shares) / sum(shares) / np.maximum(spreads, 1e-12))
-        return cls(transform, weights.astype(np.float32))
+        return cls(transform, weights.astype(np.float32), False)
 
     def __call__(self, block: Block, margin: int) -> Array:
         """Features of the valid core pixels in row-major order; float32 `[pixels, components · (1 + scales)]`.
@@ -61,17 +66,35 @@ class View:
         """
         whitened = self.transform(_stack(block))
         core = inside(block.valid, margin)
-        parts = [whitened, *(smooth(whitened, block.valid, scale) for scale in SCALES)]
-        return np.concatenate([w * inside(part, margin)[core] for w, part in zip(self.weights, parts, strict=True)], -1)
+        parts = [inside(whitened, margin)[core]]
+        parts += [inside(smooth(whitened, block.valid, scale), margin)[core] for scale in SCALES]
+        if self.relative:
+            parts = [part - parts[-1] for part in parts]
+        return np.concatenate([w * part for w, part in zip(self.weights, parts, strict=True)], -1)
 
     def to_dict(self) -> dict[str, Any]:
         """Lists, for JSON."""
-        return {"transform": self.transform.to_dict(), "weights": self.weights.tolist()}
+        return {
+            "transform": self.transform.to_dict(),
+            "weights": self.weights.tolist(),
+            "relative": self.relative,
+        }
 
     @classmethod
     def from_dict(cls, lists: dict[str, Any]) -> View:
         """Inverse of `to_dict`."""
-        return cls(ChannelTransform.from_dict(lists["transform"]), np.asarray(lists["weights"], np.float32))
+        weights = np.asarray(lists["weights"], np.float32)
+        return cls(ChannelTransform.from_dict(lists["transform"]), weights, lists["relative"])
+
+
+def with_relatives(views: Sequence[View], sizes: Sequence[tuple[int, int]]) -> tuple[View, ...]:
+    """The views of images of these `sizes` and, if they are plots, the relative view to each of them.
+
+    Plots are several images that the widest Gaussian sees whole: its mean tells the light and air of one from those of
+    another. In large images it tells what grows there.
+    """
+    plots = len(sizes) > 1 and float(np.median([max(size) for size in sizes])) <= 2 * REACH + 1
+    return (*views, *(replace(view, relative=True) for view in views)) if plots else tuple(views)
 
 
 def smooth(image: Array, valid: NDArray[np.bool_], scale: float) -> Array:

@@ -10,7 +10,7 @@ from diffclip_geo.kernel_heads import KernelHeads, fit_kernel_heads
 from diffclip_geo.presets import load_preset
 from diffclip_geo.scenes import Block, inside
 from diffclip_geo.student import Refinement, Student
-from diffclip_geo.views import REACH, SCALES, View
+from diffclip_geo.views import REACH, SCALES, View, with_relatives
 
 BANDS, CLASSES = 6, 3
 
@@ -27,10 +27,10 @@ def raster(height: int = 80, width: int = 72, layers: int = 1, seed: int = 0, ga
     return Block(values[:BANDS], values[BANDS:], valid)
 
 
-def views_of(block: Block, components: int = 4) -> tuple[View, View]:
-    """As a classifier has them."""
-    free, raw = (View.fit([block], 0, components=components, brightness_free=one) for one in (True, False))
-    return free, raw
+def views_of(block: Block, components: int = 4, *, plots: bool = False) -> tuple[View, ...]:
+    """As a classifier of one image or of plots has them."""
+    views = [View.fit([block], 0, components=components, brightness_free=one) for one in (True, False)]
+    return with_relatives(views, 2 * [(20, 20)] if plots else [block.valid.shape])
 
 
 def kernel_heads(views: tuple[View, ...], block: Block, seed: int = 0, shots: int = 12) -> KernelHeads:
@@ -51,11 +51,13 @@ def layer(out: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np
     return weight.astype(np.float32), 0.1 * rng.normal(size=out).astype(np.float32)
 
 
-def random_student(block: Block, doubt: float | None = None, *, rest: float = 1.0, seed: int = 0) -> Student:
+def random_student(
+    block: Block, doubt: float | None = None, *, rest: float = 1.0, seed: int = 0, plots: bool = False
+) -> Student:
     """Its kernel heads decide where the network is in doubt, if a doubt is given."""
     rng = np.random.default_rng(seed)
-    views = views_of(block)
-    features = sum(view.transform.channels for view in views) * (1 + len(SCALES))
+    views = views_of(block, plots=plots)
+    features = sum(view.transform.channels for view in views if not view.relative) * (1 + len(SCALES))
     hidden = (layer(8, features, rng), layer(8, 8, rng))
     output, (weight, bias) = layer(CLASSES, 8, rng), layer(CLASSES, 8, rng)
     refinement = None

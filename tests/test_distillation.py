@@ -7,7 +7,7 @@ from students import CLASSES, core, raster, run, views_of
 from diffclip_geo import distillation
 from diffclip_geo.distillation import DOUBTS, Lesson, distil_student, share_in_doubt
 from diffclip_geo.scenes import inset
-from diffclip_geo.student import feature_model, view_rows, view_weights
+from diffclip_geo.student import feature_model, view_features
 
 
 class Teacher:
@@ -28,8 +28,7 @@ class Teacher:
         target = (features - self.features.mean(0)) @ self.rule
         kernels = None
         if self.heads is not None:
-            seen = [features[:, view_rows(self.views, i)] * view_weights(v) for i, v in enumerate(self.views)]
-            kernels = self.heads(seen)
+            kernels = self.heads([view_features(features, self.views, number) for number in range(len(self.views))])
             kernels = (kernels - kernels.mean(1, keepdims=True)).astype(np.float32)
             target = 2 * kernels
         return Lesson(features, (target - target.mean(1, keepdims=True)).astype(np.float32), kernels)

@@ -9,11 +9,11 @@ from diffclip_geo.presets import load_preset
 BLEND = load_preset("compact").blend
 
 
-def fitted(blend, seed=0):
+def fitted(blend, seed=0, views=2):
     rng = np.random.default_rng(seed)
     label = np.repeat([0, 1, 2], 6)
-    shots = [(rng.normal(size=(18, 8)) + label[:, None] * (1 + view)).astype(np.float32) for view in range(2)]
-    scene = [rng.normal(1, 1, size=(200, 8)).astype(np.float32) for _ in range(2)]
+    shots = [(rng.normal(size=(18, 8)) + label[:, None] * (1 + view)).astype(np.float32) for view in range(views)]
+    scene = [rng.normal(1, 1, size=(200, 8)).astype(np.float32) for _ in range(views)]
     return (*fit_kernel_heads(blend, shots, label, np.arange(18), 3, scene, 4), scene)
 
 
@@ -49,3 +49,12 @@ def test_shots_move_the_weights_of_the_heads_and_with_them_all_scores():
     for name in ("far", "near"):
         expected = sum(share * getattr(one[1], name) for share, one in zip(shares, alone, strict=True))
         assert getattr(scores, name) == pytest.approx(expected, abs=1e-5)
+
+
+def test_on_relative_views_every_head_has_a_twin():
+    heads, _, scene = fitted(FIXED, views=4)
+    assert heads.weights == 2 * tuple(head_weights(FIXED).values())
+    for plain, twin in zip(heads.heads[:4], heads.heads[4:], strict=True):
+        assert [term.view + 2 for term in plain.terms] == [term.view for term in twin.terms]
+        assert twin.terms[0].metric == plain.terms[0].metric
+    assert not np.allclose(heads(scene), heads([*scene[:2], *scene[:2]]))

@@ -4,19 +4,19 @@ import pytest
 from students import BANDS, core, kernel_heads, random_student, raster, run, views_of
 
 from diffclip_geo.onnx_graph import IR, OPSET
-from diffclip_geo.student import Student, feature_model, view_rows, view_weights
+from diffclip_geo.student import Student, feature_model, view_features, view_rows, view_weights
 from diffclip_geo.temperature import softmax
 from diffclip_geo.views import REACH
 
 
-@pytest.mark.parametrize("layers", [0, 1, 2])
-def test_features_are_those_of_the_views(layers):
+@pytest.mark.parametrize(("layers", "plots"), [(0, False), (1, False), (2, False), (1, True)])
+def test_features_are_those_of_the_views(layers, plots):
     block = raster(layers=layers)
-    views = views_of(block)
+    views = views_of(block, plots=plots)
     found = run(feature_model(views, BANDS, layers).SerializeToString(), block)[:, core(block).ravel()]
+    assert len(views) == (4 if plots else 2)
     for number, view in enumerate(views):
-        mine = (found[view_rows(views, number)] * view_weights(view)[:, None]).T
-        assert mine == pytest.approx(view(block, REACH), abs=2e-5)
+        assert view_features(found.T, views, number) == pytest.approx(view(block, REACH), abs=2e-5)
 
 
 def test_glints_are_clipped_and_dark_pixels_have_features():
@@ -25,8 +25,7 @@ def test_glints_are_clipped_and_dark_pixels_have_features():
     block.hsi[:, 20, 20], block.hsi[:, 22, 22] = 0, 1e6
     found = run(feature_model(views, BANDS, 1).SerializeToString(), block)
     assert np.isfinite(found).all()
-    mine = (found[view_rows(views, 1)] * view_weights(views[1])[:, None]).T
-    assert mine == pytest.approx(views[1](block, REACH), abs=2e-5)
+    assert view_features(found.T, views, 1) == pytest.approx(views[1](block, REACH), abs=2e-5)
 
 
 def network(student: Student, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,10 +51,12 @@ def test_without_doubt_the_network_decides_alone():
     assert found[core(block)] == pytest.approx(softmax(scores), abs=1e-4)
 
 
-def test_where_all_is_doubt_the_kernel_heads_decide():
+@pytest.mark.parametrize("plots", [False, True])
+def test_where_all_is_doubt_the_kernel_heads_decide(plots):
     block = raster()
-    student = random_student(block, 1e9, rest=0.0)
+    student = random_student(block, 1e9, rest=0.0, plots=plots)
     heads = kernel_heads(student.views, block)
+    assert len(heads.heads) == (8 if plots else 4)
     expected = softmax(0.7 * heads([view(block, REACH) for view in student.views]))
     assert run(student.model().SerializeToString(), block)[core(block)] == pytest.approx(expected, abs=1e-5)
 

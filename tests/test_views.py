@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffclip_geo.scenes import Block
-from diffclip_geo.views import CUT, REACH, SCALES, View, smooth
+from diffclip_geo.views import CUT, REACH, SCALES, View, smooth, with_relatives
 
 BANDS = 4
 
@@ -73,3 +73,23 @@ def test_a_view_is_read_back():
     block = block_of(waves(8, 0.3))
     view = fitted(block)
     assert np.array_equal(View.from_dict(view.to_dict())(block, REACH), view(block, REACH))
+
+
+def test_what_is_added_to_a_whole_image_does_not_reach_a_relative_view():
+    block = block_of(waves(8, 0.3))
+    plain = fitted(block)
+    _, relative = with_relatives([plain], [(20, 20), (20, 20)])
+    assert (plain.relative, relative.relative) == (False, True)
+    hazy = block._replace(hsi=block.hsi + np.float32([[[0.1]], [[0.4]], [[-0.2]], [[0]]]) * block.valid)
+    assert np.abs(plain(hazy, REACH) - plain(block, REACH)).mean() > 0.01
+    assert relative(hazy, REACH) == pytest.approx(relative(block, REACH), abs=1e-4)
+    features = plain(block, REACH).reshape(-1, 1 + len(SCALES), BANDS)
+    surroundings = features[:, -1:] / plain.weights[-1] * plain.weights[:, None]
+    assert relative(block, REACH) == pytest.approx((features - surroundings).reshape(len(features), -1), abs=1e-3)
+    assert View.from_dict(relative.to_dict()).relative
+
+
+def test_only_plots_have_relative_views():
+    views = [fitted(block_of(waves(8, 0.3, 60)))]
+    for sizes, count in (([(20, 20)], 1), (2 * [(20, 20)], 2), ([(61, 40), (20, 61)], 2), (3 * [(20, 62)], 1)):
+        assert len(with_relatives(views, sizes)) == count

@@ -31,7 +31,7 @@ from ..sampling import LabelledBlock
 from ..scenes import Block, inside
 from ..tensorfiles import load_facts, load_tensors, save_tensors
 from ..training import fit_views, margin_of, train_classifier
-from ..views import View
+from ..views import View, with_relatives
 from ..windows import WindowSource
 from .cases import Images, Int, Shots
 from .protocol import Prediction
@@ -76,9 +76,11 @@ class NetworkMethod:
             views = tuple(_without_whitening(view, mosaic.block, margin) for view in views)
         if not self.context:
             views = tuple(_without_context(view) for view in views)
+        else:
+            views = with_relatives(views, [block.valid.shape for block in images.blocks])
         image = stats.normalise(mosaic.block, margin)
         kept = RememberedStats(stats.transforms, image)
-        remembered = tuple(RememberedView(view.transform, view.weights, view(mosaic.block, margin)) for view in views)
+        remembered = tuple(RememberedView(**vars(view), features=view(mosaic.block, margin)) for view in views)
         spent = time.perf_counter() - started
         encoder, pretraining = self._encoder(images, image, preset, cache)
         return PreparedNetwork(self, images.classes, preset, mosaic, kept, remembered, encoder, spent + pretraining)
@@ -221,7 +223,8 @@ def probabilities_at(
     picked = PickedImage(image.modalities, image.valid, image.margin, torch.from_numpy(wanted))
     stats = RememberedStats(classifier.stats.transforms, picked)
     views = tuple(
-        RememberedView(view.transform, view.weights, view(block, margin)[wanted[valid]]) for view in classifier.views
+        RememberedView(view.transform, view.weights, view.relative, view(block, margin)[wanted[valid]])
+        for view in classifier.views
     )
     return replace(classifier, stats=stats, views=views).probabilities(classifier.engine(device), block, margin)
 
@@ -315,7 +318,7 @@ def _without_context(view: View) -> View:
 
 def _without_whitening(view: View, block: Block, margin: int) -> View:
     """The view of standardised bands, in which each scale has the share of the variance that it has in `view`."""
-    plain = View(replace(view.transform, mixing=None), np.ones_like(view.weights))
+    plain = View(replace(view.transform, mixing=None), np.ones_like(view.weights), False)
     share, spread = (_variances(one(block, margin), len(view.weights)) for one in (view, plain))
     return replace(plain, weights=np.sqrt(share / np.maximum(spread, 1e-12)).astype(np.float32))
 

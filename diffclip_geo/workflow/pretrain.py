@@ -22,6 +22,7 @@ from ..sampling import sample_blocks
 from ..scenes import Paths, Scene, agree, find_scenes, notes_of
 from ..tensorfiles import save_tensors
 from ..training import fit_views, margin_of, window_image
+from ..views import with_relatives
 from ..windows import WindowSource
 from ..workspace import Workspace
 
@@ -110,7 +111,7 @@ def pretrain(
     margin = margin_of(settings)
     blocks = sample_blocks(scenes, margin, seed=seed)
     stats = SceneStats.fit(blocks, components=settings.input.components)
-    views = fit_views(blocks, margin, settings)
+    views = with_relatives(fit_views(blocks, margin, settings), [one.grid.shape for one in scenes])
     side = settings.encoder.window
     source = WindowSource([window_image(stats, block, margin, side // 2) for block in blocks], side)
     place.create()

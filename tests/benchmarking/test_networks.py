@@ -75,7 +75,7 @@ def test_wanted_pixels_get_what_the_whole_map_gives_them():
     trained = replace(
         fitted.classifier,
         stats=networks.SceneStats(fitted.classifier.stats.transforms),
-        views=tuple(networks.View(view.transform, view.weights) for view in fitted.classifier.views),
+        views=tuple(networks.View(view.transform, view.weights, view.relative) for view in fitted.classifier.views),
     )
     around = pad(block, ((margin, margin), (margin, margin)))
     whole[block.valid] = trained.probabilities(trained.engine(), around, margin)
@@ -167,7 +167,7 @@ def test_parts_can_be_taken_away(fields):
 def test_without_whitening_the_scales_keep_their_shares():
     case = tiny_case(bands=12)
     views = [tiny_method(whitened=one).prepare(case.images, None).views for one in (True, False)]
-    for white, plain in zip(*views, strict=True):
+    for white, plain in zip(*([view for view in some if not view.relative] for some in views), strict=True):
         shares = [networks._variances(view.features, len(view.weights)) for view in (white, plain)]
         assert plain.transform.mixing is None and plain.features.shape[1] == 13 * 4
         assert np.allclose(*shares, rtol=1e-3)
