@@ -60,12 +60,13 @@ def fit_kernel_heads(
     """The heads, with weights that the left-out shots bear out, and their blended scores.
 
     Arguments are those of `kernel.fit_kernel_ridge`, one array per view. With relative views, every head has a twin on
-    these, which counts as much until shots have their say.
+    these, which counts as much, times what `blend` says, until shots have their say.
     """
     asked = head_weights(blend)
     recipes, prior = [RECIPES[name] for name in asked], tuple(asked.values())
-    if len(scene) > len(PLAIN):
-        recipes, prior = [*recipes, *map(_on_relative_views, recipes)], 2 * prior
+    if blend.relative and len(scene) > len(PLAIN):
+        recipes += map(_on_relative_views, recipes.copy())
+        prior += tuple(blend.relative * weight for weight in prior)
     heads, scores = zip(
         *(fit_kernel_ridge(recipe, shots, label, group, classes, scene, scales) for recipe in recipes), strict=True
     )

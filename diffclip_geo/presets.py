@@ -92,6 +92,7 @@ class BlendSettings:
     raw_kernel: float  # kernel head on components with brightness
     local_kernel: float  # kernel head on both, that looks close around the shots
     context_kernel: float  # the same, in which all scales count alike
+    relative: float  # in plots, what the heads' twins that see surroundings taken away count beside them (0: none)
     freedom: float  # of the kernel heads' weights: how far shots may move their logarithms (0: not at all)
     nearness: float  # pixels within which a shot makes its class likelier, as far as the shots bear that out
 

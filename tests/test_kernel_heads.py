@@ -58,3 +58,6 @@ def test_on_relative_views_every_head_has_a_twin():
         assert [term.view + 2 for term in plain.terms] == [term.view for term in twin.terms]
         assert twin.terms[0].metric == plain.terms[0].metric
     assert not np.allclose(heads(scene), heads([*scene[:2], *scene[:2]]))
+    half, *_ = fitted(replace(FIXED, relative=0.5), views=4)
+    assert half.weights[4:] == tuple(weight / 2 for weight in half.weights[:4])
+    assert len(fitted(replace(FIXED, relative=0.0), views=4)[0].heads) == 4

@@ -56,6 +56,9 @@ EXPERTS = (
         for name in _SHORT
     ),
     _from(KERNELS, "fixed-weights", "and with weights that shots do not move", blend={"freedom": 0.0}),
+    _from(
+        KERNELS, "no-relatives", "and, in plots, without views relative to the surroundings", blend={"relative": 0.0}
+    ),
     _from(KERNELS, "no-nearness", "and without nearness to the shots", blend={"nearness": 0.0}),
     _from(KERNELS, "no-whitening", "the kernel heads on standardised bands", whitened=False),
     _from(KERNELS, "single-pixels", "the kernel heads on single pixels", context=False),
