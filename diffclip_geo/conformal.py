@@ -12,7 +12,8 @@ with shots balanced over the classes it is a mean over classes, not over the map
 nothing for hard ground. Below n = coverage / (1 − coverage) polygons (9 for 0.9) nothing can be ruled out, and every
 set holds all classes; with some dozens the coverage of a single map still varies by several hundredths. Held-out
 scores are those of the kernel heads, from training without the shot's polygon; the blend with the language model,
-which is not trained again for each, is taken to be as sure and as right as they are.
+which is not trained again for each, is taken to be as sure and as right as they are. The weights of the heads and the
+temperature, a handful of numbers, are fitted to these same scores, which flatters them a little.
 """
 
 from __future__ import annotations

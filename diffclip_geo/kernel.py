@@ -70,7 +70,7 @@ class HeadScores:
     @property
     def spread(self) -> float:
         """Mean standard deviation of the scores over the scene."""
-        return float(self.scene.std(0).mean())
+        return max(float(self.scene.std(0).mean()), 1e-12)  # a scene may be the same everywhere
 
 
 @dataclass(frozen=True)

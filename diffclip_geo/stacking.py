@@ -33,8 +33,9 @@ def learn_weights(
     start = np.array(prior, np.float64)
     if not freedom or len(start) < 2:
         return tuple(prior)
-    held_out = [np.stack([getattr(one, name) for one in scores]).astype(np.float64) for name in ("far", "near")]
-    spread = float(np.tensordot(start, np.stack([one.scene for one in scores]), 1).std(0).mean())
+    far, near, scene = (np.stack([getattr(one, name) for one in scores]) for name in ("far", "near", "scene"))
+    held_out = [one.astype(np.float64) for one in (far, near)]
+    spread = HeadScores(*(np.tensordot(start, one, 1) for one in (far, near, scene))).spread
     target = np.eye(held_out[0].shape[2])[label]
     shot = class_balance(label, target.shape[1])
 
