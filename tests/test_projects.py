@@ -20,6 +20,10 @@ def read(path):
         return dataset.read()
 
 
+def relative_views(work):
+    return [view["relative"] for view in json.loads((work / "workspace.json").read_text())["views"]]
+
+
 @pytest.fixture
 def preset(tmp_path):
     return preset_file(tmp_path / "tiny.toml")
@@ -33,6 +37,7 @@ def test_plots_are_one_project_and_get_a_map_each(tmp_path, preset, capsys):
     run("pretrain", images, heights, "-w", work, "--preset", preset)
     run("fewshot", labels(tmp_path / "labels.gpkg", (0, 100)), "-w", work)
     run("classify", "--out", tmp_path / "maps", "-w", work)
+    assert relative_views(work) == [False, False, True, True]
     names = [f"plot_{number}" for number in (1, 2, 10)]
     assert sorted(path.name for path in (tmp_path / "maps").glob("*.tif")) == sorted(
         f"{name}{ending}.tif" for name in names for ending in ("", "_confidence")
@@ -78,6 +83,7 @@ def test_every_layout_of_a_scene_gives_the_same_map(tmp_path, preset):
     image, heights = plot(tmp_path, "plot", 1)
     values, work = read(image), tmp_path / "work"
     run("pretrain", image, heights, "-w", work, "--preset", preset)
+    assert relative_views(work) == [False, False]
     run("fewshot", labels(tmp_path / "labels.gpkg"), "-w", work)
     layouts = [image]
     for interleave in ("bsq", "bil", "bip"):
