@@ -23,7 +23,7 @@ from .presets import Preset
 from .sampling import LabelledBlock
 from .scenes import Block, inset, inside
 from .temperature import map_temperature, softmax
-from .views import REACH, View
+from .views import REACH, View, both_views
 from .windows import WindowSource
 
 MOST_SHOTS = 3000  # of the kernel heads: their cost grows with the square
@@ -140,11 +140,8 @@ def margin_of(preset: Preset) -> int:
 
 
 def fit_views(blocks: Sequence[Block], margin: int, preset: Preset) -> tuple[View, ...]:
-    """The views that the preset's blend asks for: brightness-free and raw, or none."""
-    if not head_weights(preset.blend):
-        return ()
-    components = preset.input.components
-    return tuple(View.fit(blocks, margin, components=components, brightness_free=free) for free in (True, False))
+    """The views that the preset's blend asks for: both, or none."""
+    return both_views(blocks, margin, preset.input.components) if head_weights(preset.blend) else ()
 
 
 def _fair_sample(label: NDArray[np.integer], most: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -87,6 +87,12 @@ class View:
         return cls(ChannelTransform.from_dict(lists["transform"]), weights, lists["relative"])
 
 
+def both_views(blocks: Sequence[Block], margin: int, components: int) -> tuple[View, View]:
+    """The brightness-free view and the raw one, learned from unlabelled blocks that were read with `margin`."""
+    free, raw = (View.fit(blocks, margin, components=components, brightness_free=free) for free in (True, False))
+    return free, raw
+
+
 def with_relatives(views: Sequence[View], sizes: Sequence[tuple[int, int]]) -> tuple[View, ...]:
     """The views of images of these `sizes` and, if they are plots, the relative view to each of them.
 

@@ -27,7 +27,7 @@ class Tile:
     group: Int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each equals itself alone, so that what was made of them can be kept
 class Images:
     """A case without its labels: all that a method may learn from, beside the shots."""
 

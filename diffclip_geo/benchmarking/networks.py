@@ -7,8 +7,9 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ..classes import ClassTable
 from ..classifier import Classifier
 from ..devices import pick_device
 from ..images import Image, SceneStats
+from ..kernel_heads import head_weights
 from ..margins import pad
 from ..nearness import Spots, closeness_to, weigh
 from ..nn.encoder import Encoder
@@ -30,8 +32,8 @@ from ..prompts import class_prompts, load_texts
 from ..sampling import LabelledBlock
 from ..scenes import Block, inside
 from ..tensorfiles import load_facts, load_tensors, save_tensors
-from ..training import fit_views, margin_of, train_classifier
-from ..views import View, with_relatives
+from ..training import margin_of, train_classifier
+from ..views import View, both_views, with_relatives
 from ..windows import WindowSource
 from .cases import Images, Int, Shots
 from .protocol import Prediction
@@ -65,25 +67,19 @@ class NetworkMethod:
 
     def prepare(self, images: Images, cache: Path | None) -> PreparedNetwork:
         """Normalisation, views and pretraining: everything before the labels."""
-        started = time.perf_counter()
         preset = self.settings()
-        margin = margin_of(preset)
-        mosaic = Mosaic.of(images.blocks, margin)
-        blocks = [mosaic.block]
-        stats = SceneStats.fit(blocks, components=preset.input.components if self.whitened else 0)
-        views = fit_views(blocks, margin, preset)
-        if not self.whitened:
-            views = tuple(_without_whitening(view, mosaic.block, margin) for view in views)
-        if not self.context:
-            views = tuple(_without_context(view) for view in views)
-        else:
-            views = with_relatives(views, [block.valid.shape for block in images.blocks])
-        image = stats.normalise(mosaic.block, margin)
-        kept = RememberedStats(stats.transforms, image)
-        remembered = tuple(RememberedView(**vars(view), features=view(mosaic.block, margin)) for view in views)
-        spent = time.perf_counter() - started
-        encoder, pretraining = self._encoder(images, image, preset, cache)
-        return PreparedNetwork(self, images.classes, preset, mosaic, kept, remembered, encoder, spent + pretraining)
+        seen = _see(
+            images,
+            margin_of(preset),
+            preset.input.components,
+            self.whitened,
+            self.context,
+            bool(head_weights(preset.blend)),
+        )
+        encoder, pretraining = self._encoder(images, seen.stats.image, preset, cache)
+        return PreparedNetwork(
+            self, images.classes, preset, seen.mosaic, seen.stats, seen.views, encoder, seen.seconds + pretraining
+        )
 
     def _encoder(self, images: Images, image: Image, preset: Preset, cache: Path | None) -> tuple[Encoder, float]:
         """The pretrained encoder and the seconds it took, now or when it was put into the cache."""
@@ -209,6 +205,34 @@ class FittedNetwork:
             "nearness": 0.0 if nearness is None else nearness.strength,
             "known": self.known,
         }
+
+
+class Seen(NamedTuple):
+    """The images of a case as a method sees them, and the seconds it took to look."""
+
+    mosaic: Mosaic
+    stats: RememberedStats
+    views: tuple[RememberedView, ...]
+    seconds: float
+
+
+@lru_cache(maxsize=1)  # methods that differ in what comes after it take turns on one scene
+def _see(images: Images, margin: int, components: int, whitened: bool, context: bool, kernels: bool) -> Seen:
+    """Normalisation and, for `kernels`, views."""
+    started = time.perf_counter()
+    mosaic = Mosaic.of(images.blocks, margin)
+    blocks = [mosaic.block]
+    stats = SceneStats.fit(blocks, components=components if whitened else 0)
+    views: tuple[View, ...] = both_views(blocks, margin, components) if kernels else ()
+    if not whitened:
+        views = tuple(_without_whitening(view, mosaic.block, margin) for view in views)
+    if not context:
+        views = tuple(_without_context(view) for view in views)
+    else:
+        views = with_relatives(views, [block.valid.shape for block in images.blocks])
+    kept = RememberedStats(stats.transforms, stats.normalise(mosaic.block, margin))
+    remembered = tuple(RememberedView(**vars(view), features=view(mosaic.block, margin)) for view in views)
+    return Seen(mosaic, kept, remembered, time.perf_counter() - started)
 
 
 def probabilities_at(

@@ -154,6 +154,17 @@ def test_pretraining_is_kept_per_scene_and_settings(tmp_path, monkeypatch):
     assert calls[1] == 50 and len(calls) == 3
 
 
+def test_methods_that_look_alike_look_once_and_say_the_same_seconds():
+    images = tiny_case().images
+    method = tiny_method(pretrained=False)
+    first, again = (one.prepare(images, None) for one in (method, replace(method, prompt="p1")))
+    assert again.views[0].features is first.views[0].features and again.seconds == first.seconds > 0
+    for other in (replace(method, context=False), replace(method, whitened=False)):
+        assert not np.array_equal(other.prepare(images, None).views[0].features, first.views[0].features)
+    elsewhere = method.prepare(tiny_case(seed=1).images, None)
+    assert not np.array_equal(elsewhere.views[0].features, first.views[0].features)
+
+
 @pytest.mark.parametrize(
     "fields", [{"whitened": False}, {"context": False}, {"named": False, "prompt": "{class}"}, {"head": "ldc-learned"}]
 )
