@@ -98,6 +98,25 @@ def test_a_rare_class_among_many_labels_stays_on_the_map(tmp_path, ground, monke
     assert (label == truth)[truth == 3].mean() > 0.9
 
 
+def test_in_plots_classes_are_told_relative_to_the_surroundings(tmp_path):
+    rng = np.random.default_rng(1)
+    spectra = rng.uniform(50, 100, (4, 9))
+    plots = []
+    for _ in range(6):
+        truth = rng.integers(1, 4, (7, 7)).repeat(2, 0).repeat(2, 1)
+        light = rng.uniform(-60, 60, 9)  # of each plot its own, stronger than what tells the classes apart
+        plots.append(((spectra[truth] + light + rng.normal(size=(14, 14, 9)),), truth))
+    labels = [np.where(rng.random(truth.shape) < 0.1, truth, 0) for _, truth in plots[:4]]
+    right = []
+    for relative in (0.0, 1.0):
+        preset = settings(tmp_path, input={"components": 4}, blend={"language": 0.0, "relative": relative})
+        model = ArrayModel(preset=preset, device="cpu")
+        model.pretrain([image for image, _ in plots[:4]])
+        model.fewshot([image for image, _ in plots[:4]], labels, NAMES, prompt="p1")
+        right.append(np.mean([model.classify(image)[0] == truth for image, truth in plots[4:]]))
+    assert right[0] < 0.8 and right[1] > 0.95
+
+
 def test_arrays_that_do_not_fit_are_refused(tmp_path, ground):
     (hsi, lidar), _, labels = ground
     model = ArrayModel(preset=settings(tmp_path, input={"components": 4}), device="cpu")

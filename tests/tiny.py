@@ -32,8 +32,8 @@ def tiny_preset(**changes: dict[str, object]) -> Preset:
             "text_heads": 2,
         },
     }
-    for name, settings in small.items():
-        tables[name] |= settings | changes.get(name, {})
+    for name in small | changes:
+        tables[name] |= small.get(name, {}) | changes.get(name, {})
     return Preset.from_dict(tables)
 
 
