@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from math import isqrt
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import onnx
@@ -111,10 +110,9 @@ def _source_of(path: Path) -> str | None:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file whole, also when other processes do the same."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

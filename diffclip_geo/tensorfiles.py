@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from .errors import WorkspaceError
@@ -19,9 +19,11 @@ from .jsonfiles import replacing
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
     """Write tensors, and facts as JSON in the file's metadata, then move the file into place."""
-    metadata = {"facts": json.dumps(dict(facts or {}))}
+    content = save(
+        {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"facts": json.dumps(dict(facts or {}))}
+    )
     with replacing(path) as temporary:
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, str(temporary), metadata)
+        temporary.write_bytes(content)  # the library's own files can be read by nobody else, whatever the umask
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +64,19 @@ def test_a_workspace_that_cannot_be_written_serves_as_well(place: Workspace, mon
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     assert open_onnx_engine(place, load_classifier(place)).margin == 2
     assert not place.onnx.exists()
+
+
+def test_others_may_read_a_workspace_as_far_as_the_umask_lets_them(taught: Path, tmp_path: Path) -> None:
+    place = Workspace(tmp_path / "work")
+    shutil.copytree(taught, place.folder)
+    open_onnx_engine(place, load_classifier(place))
+    plain = tmp_path / "plain"
+    plain.touch()
+    files = [path for path in place.folder.rglob("*") if path.is_file()]
+    assert {place.encoder, place.classifier, place.student, place.onnx} <= set(files)
+    assert {path.name: path.stat().st_mode for path in files} == dict.fromkeys(
+        (path.name for path in files), plain.stat().st_mode
+    )
