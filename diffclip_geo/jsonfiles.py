@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from .errors import WorkspaceError
 
 
@@ -26,9 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except (SafetensorError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    except OSError as error:
         remedy = "free space, or choose another --workspace"
-        raise WorkspaceError(path, f"cannot be written ({reason})", remedy) from error
+        raise WorkspaceError(path, f"cannot be written ({error.strerror or error})", remedy) from error
     finally:
         temporary.unlink(missing_ok=True)
